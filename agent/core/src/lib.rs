@@ -1,0 +1,24 @@
+//! Decides. Everything here is a pure function of bytes, state and the time it is told.
+//!
+//! This crate never reads a clock, a disk, a socket or a random number: it is `no_std`, so it
+//! could not. The agent feeds it what happened and performs what it answers; the operator's
+//! tool builds and checks the same documents with the same code.
+
+#![no_std]
+
+extern crate alloc;
+
+pub mod limits;
+pub mod refusal;
+pub mod wire;
+
+pub mod trust;
+
+pub mod moment;
+pub mod policy;
+pub mod reconcile;
+pub mod supervise;
+pub mod transfer;
+
+pub use moment::{Backoff, Moment};
+pub use refusal::{Code, Refusal};

@@ -1,0 +1,94 @@
+//! Every bound there is, with its reason. Nothing else in the project invents one.
+
+/// Bytes of one chunk of a module, as `dunlinctl release` cuts it.
+///
+/// 48 KiB and its topic fit every broker's limit that we know of, retained messages included
+/// (Azure Event Grid retains at most 64 KB, AWS IoT carries at most 128 KB).
+pub const CHUNK_BYTES: u32 = 48 * 1024;
+
+/// Bytes of the smallest chunk that a release may use, its last one aside.
+///
+/// Smaller ones would make a release's list of hashes longer than a message may be.
+pub const CHUNK_BYTES_MIN: u32 = 1024;
+
+/// Bytes of an encoded envelope: one MQTT message, with room for its topic and properties.
+///
+/// The release of a module of [`MODULE_BYTES_MAX`] lists 1,366 chunk hashes, 43 KiB.
+pub const ENVELOPE_BYTES_MAX: usize = 60 * 1024;
+
+/// Bytes of one MQTT packet that an agent accepts, told to the broker in CONNECT.
+///
+/// A chunk and 16 KiB for everything around it. A larger packet ends the connection.
+pub const PACKET_BYTES_MAX: u32 = CHUNK_BYTES + 16 * 1024;
+
+/// Bytes of a module. A Go program is 4 MiB, a JavaScript engine with its script 12 MiB.
+pub const MODULE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Signatures in one envelope: more than any threshold, few enough to verify on a Pi Zero at once.
+pub const SIGNATURES_MAX: usize = 16;
+
+/// Keys in one role.
+pub const ROLE_KEYS_MAX: usize = 16;
+
+/// Release roles (keys limited to some apps) in one root.
+pub const RELEASE_ROLES_MAX: usize = 64;
+
+/// Entries in each list of a root: revoked digests, security floors.
+pub const ROOT_LIST_MAX: usize = 256;
+
+/// Assignments in one plan: apps, times the groups of devices that run different releases of them.
+pub const ASSIGNMENTS_MAX: usize = 256;
+
+/// Terms in one selector, and values in one term.
+pub const SELECTOR_MAX: usize = 256;
+
+/// Entries in each list of a release or an assignment: ports, environment, arguments, URLs.
+pub const LIST_MAX: usize = 64;
+
+/// Bytes of a name: it becomes a topic level and a file's name.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of a text in a document: an argument, an environment value, a path, a URL.
+pub const TEXT_BYTES_MAX: usize = 4096;
+
+/// Bytes of linear memory that a guest may use where its release does not say.
+pub const GUEST_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Bytes of linear memory that any guest may ask for: what a 32-bit address reaches.
+pub const GUEST_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Chunks asked for at a time. With 48 KiB chunks and a keep-alive of 30 s it holds down to
+/// 13 KB/s: window x chunk must stay below bandwidth x keep-alive / 2, or the broker's PINGRESP
+/// waits behind the data for too long.
+pub const TRANSFER_WINDOW: usize = 4;
+
+/// Milliseconds without a chunk after which a device says on `want` what it misses.
+pub const TRANSFER_PATIENCE_MS: u64 = 2_000;
+
+/// Milliseconds that the patience grows to by doubling while nobody answers.
+pub const TRANSFER_PATIENCE_MS_MAX: u64 = 60_000;
+
+/// Milliseconds before the first restart of an app; doubled each time up to the maximum.
+pub const RESTART_MS: u64 = 250;
+
+/// Milliseconds between restarts of an app that keeps failing.
+pub const RESTART_MS_MAX: u64 = 60_000;
+
+/// Milliseconds of good running after which an app's failures are forgotten.
+pub const WELL_AFTER_MS: u64 = 60_000;
+
+/// Milliseconds before the first reconnect to a broker; doubled each time up to the maximum.
+pub const RECONNECT_MS: u64 = 250;
+
+/// Milliseconds between attempts to reach a broker that stays away.
+pub const RECONNECT_MS_MAX: u64 = 60_000;
+
+/// Messages that wait for a broker's acknowledgement. Retained ones replace their older selves,
+/// so what fills it are events; the oldest event goes first and its loss is counted.
+pub const OUTBOX_MESSAGES_MAX: usize = 256;
+
+/// Messages handed to the broker and not yet acknowledged.
+pub const INFLIGHT_MAX: usize = 8;
+
+/// Bytes of one line of an app's output; a longer one is cut into several.
+pub const LINE_BYTES_MAX: usize = 4 * 1024;

@@ -1,0 +1,110 @@
+//! What to do next so that the device does what the plan says: a pure function of both.
+//!
+//! Called whenever something changed; it remembers nothing. What runs goes on running until what
+//! replaces it is ready to start.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use crate::{
+    Refusal,
+    policy::{Policy, Setup, admit},
+    trust::{Verified, fits_order},
+    wire::{AppName, Assignment, Digest, Release, ReleaseRef},
+};
+
+/// What a device has.
+#[derive(Clone, Debug, Default)]
+pub struct Actual {
+    /// Verified releases, by digest.
+    pub releases: BTreeMap<Digest, Verified<Release>>,
+    /// Whole modules in the store, by digest.
+    pub modules: BTreeSet<Digest>,
+    /// Apps that were told to run, with what.
+    pub apps: BTreeMap<AppName, Ran>,
+    /// Releases that this device will not run while the plan stays as it is.
+    pub refused: BTreeSet<Digest>,
+}
+
+/// What an app was last started with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// The release's digest.
+    pub release: Digest,
+    /// The setup's digest.
+    pub setup: Digest,
+}
+
+/// One step towards the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Get and verify a release.
+    FetchRelease {
+        /// The app that it is ordered for.
+        app: AppName,
+        /// The release.
+        order: ReleaseRef,
+    },
+    /// Get the module of a verified release.
+    FetchModule {
+        /// The app.
+        app: AppName,
+        /// The release's digest.
+        release: Digest,
+    },
+    /// Run this release with this setup, instead of what the app ran before, if anything.
+    Run {
+        /// The app.
+        app: AppName,
+        /// The release's digest.
+        release: Digest,
+        /// With what.
+        setup: Setup,
+    },
+    /// Stop an app: the plan has it no more, or pauses it.
+    Stop {
+        /// The app.
+        app: AppName,
+    },
+    /// This device will not run a release.
+    Refuse {
+        /// The app.
+        app: AppName,
+        /// The release's digest.
+        release: Digest,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// The steps that bring a device nearer to these assignments.
+pub fn reconcile(assignments: &[&Assignment], policy: &Policy, actual: &Actual) -> Vec<Action> {
+    let wanted = |app: &AppName| assignments.iter().any(|a| a.app == *app && !a.paused);
+    let gone = actual.apps.keys().filter(|app| !wanted(app));
+    let stops = gone.map(|app| Action::Stop { app: app.clone() });
+    let steps = assignments.iter().filter(|a| !a.paused).filter_map(|a| step(a, policy, actual));
+    stops.chain(steps).collect()
+}
+
+fn step(assignment: &Assignment, policy: &Policy, actual: &Actual) -> Option<Action> {
+    let Assignment { app, release: order, .. } = assignment;
+    let app = app.clone();
+    let digest = order.digest;
+    if actual.refused.contains(&digest) {
+        return None;
+    }
+    let Some(release) = actual.releases.get(&digest) else {
+        return Some(Action::FetchRelease { app, order: *order });
+    };
+    let setup = match fits_order(release, &app, order).and_then(|()| admit(policy, release, assignment)) {
+        Ok(setup) => setup,
+        Err(refusal) => return Some(Action::Refuse { app, release: digest, refusal }),
+    };
+    if !actual.modules.contains(&release.module.sha256) {
+        return Some(Action::FetchModule { app, release: digest });
+    }
+    let ran = Ran { release: digest, setup: setup.digest() };
+    (actual.apps.get(&app) != Some(&ran)).then_some(Action::Run { app, release: digest, setup })
+}

@@ -1,0 +1,56 @@
+//! Turns bytes into [`Verified`] documents, or into a refusal. There is no other way to get one.
+//!
+//! Each check stands under the clause of the design that it holds. The order is fixed: length,
+//! form, signatures, and only then what the body says. Nothing here writes: the caller persists
+//! what was accepted before it acts on it.
+
+mod signatures;
+
+mod plan;
+mod release;
+mod root;
+
+use alloc::vec::Vec;
+use core::ops::Deref;
+
+pub use plan::{Accepted, PlanMark, accept_plan, stored_plan};
+pub(crate) use release::fits_order;
+pub use release::{check_chunk, check_module, verify_release};
+pub use root::{first_root, next_root};
+
+use crate::wire::{Digest, Envelope, Timestamp};
+
+/// A document that passed every check, with the bytes that prove it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified<T> {
+    document: T,
+    envelope: Envelope,
+}
+
+impl<T> Verified<T> {
+    /// The digest of the document's body.
+    pub fn digest(&self) -> Digest {
+        self.envelope.digest()
+    }
+
+    /// The envelope as it is stored and published.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.envelope.encode()
+    }
+}
+
+impl<T> Deref for Verified<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.document
+    }
+}
+
+/// The time to hold documents against: the board's own clock, or the latest moment that a
+/// trustworthy witness (the build, the last time persisted, a verified document) saw, if that is later.
+///
+/// *Clock: a board without a clock takes max(build time, last persisted time, time in what is verified).*
+pub fn now(clock: Timestamp, witnesses: impl IntoIterator<Item = Timestamp>) -> Timestamp {
+    witnesses.into_iter().fold(clock, Ord::max)
+}

@@ -1,0 +1,213 @@
+//! A release: one version of one app, with all that it asks of a board.
+
+use alloc::{string::String, vec::Vec};
+use serde::{Deserialize, Serialize};
+
+use super::{AppName, Digest, Document, EnvName, Kind, Version, check_count, check_text, check_unique};
+use crate::{Refusal, limits, refusal::ensure};
+
+/// What an author's `app.toml` becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// The app.
+    pub app: AppName,
+    /// Higher for each release of the app: what devices compare.
+    pub counter: u64,
+    /// What people call it.
+    pub version: Version,
+    /// The code.
+    pub module: Module,
+    /// The interface between the code and the board.
+    pub world: World,
+    /// What it needs from the board; it gets nothing else.
+    pub asks: Asks,
+    /// How to tell that it is well.
+    pub health: Health,
+    /// What to do when it ends.
+    pub restart: Restart,
+}
+
+/// A module's bytes, described so that each part of them can be checked by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Module {
+    /// SHA-256 of the whole: its name in topics and in the store.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The length of each chunk but the last, in bytes.
+    pub chunk_bytes: u32,
+    /// SHA-256 of each chunk.
+    pub chunks: Vec<Digest>,
+}
+
+/// An interface between guest and host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum World {
+    /// A core module that imports `wasi_snapshot_preview1`.
+    Preview1,
+}
+
+/// What a release asks for. The deploy's configuration fills in values, the device's policy bounds them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asks {
+    /// Listeners, in the order of their descriptors.
+    pub listen: Vec<Listen>,
+    /// Environment variables, with the values that they have where a deploy gives none.
+    pub env: Vec<(EnvName, Option<String>)>,
+    /// Arguments, where a deploy gives none.
+    pub args: Vec<String>,
+    /// Linear memory in bytes.
+    pub memory_bytes: u64,
+}
+
+/// A TCP listener that the guest is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listen {
+    /// The port as the guest knows it.
+    pub guest: u16,
+    /// The board's port where a deploy publishes nothing else; unpublished if absent.
+    pub host: Option<u16>,
+    /// Whether its descriptor is non-blocking from the start: Go needs that, Rust's std must not have it.
+    pub nonblocking: bool,
+}
+
+/// How to tell that an app is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What is looked at.
+    pub probe: Probe,
+    /// Milliseconds between looks.
+    pub interval_ms: u32,
+    /// Milliseconds that a look may take.
+    pub timeout_ms: u32,
+    /// Looks in a row that must fail before the app is restarted.
+    pub failures: u16,
+    /// Milliseconds from its start in which it must accept and be well once.
+    pub start_ms: u32,
+}
+
+/// What is looked at to tell that an app is well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Probe {
+    /// That it accepts on its listeners once, if it has any, and stays up.
+    Up,
+    /// That it takes a TCP connection on this one of its ports.
+    Tcp {
+        /// The guest's port.
+        port: u16,
+    },
+    /// That it answers `GET path` on this one of its ports with this status.
+    Http {
+        /// The guest's port.
+        port: u16,
+        /// The path, starting with `/`.
+        path: String,
+        /// The status that means well.
+        status: u16,
+    },
+}
+
+/// What to do when an app ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Restart {
+    /// Start it again.
+    #[default]
+    Always,
+    /// Start it again unless it exited with 0.
+    OnFailure,
+    /// Leave it.
+    Never,
+}
+
+impl Default for Health {
+    /// Staying up; accepts within 10 s.
+    fn default() -> Self {
+        Self { probe: Probe::Up, interval_ms: 10_000, timeout_ms: 2_000, failures: 3, start_ms: 10_000 }
+    }
+}
+
+impl Module {
+    /// Describes a module's bytes, cut into chunks of this length.
+    ///
+    /// Use [`limits::CHUNK_BYTES`] unless a broker takes less.
+    pub fn describe(bytes: &[u8], chunk_bytes: u32) -> Self {
+        Self {
+            sha256: Digest::of(bytes),
+            bytes: bytes.len() as u64,
+            chunk_bytes,
+            chunks: bytes.chunks(chunk_bytes as usize).map(Digest::of).collect(),
+        }
+    }
+
+    /// How many chunks there are.
+    pub fn count(&self) -> u32 {
+        self.chunks.len() as u32
+    }
+
+    /// Where chunk `index` lies: offset and length in bytes. Nothing if there is none.
+    pub fn range(&self, index: u32) -> Option<(u64, usize)> {
+        let offset = u64::from(index) * u64::from(self.chunk_bytes);
+        let length = self.bytes.checked_sub(offset)?.min(u64::from(self.chunk_bytes));
+        (length > 0).then_some((offset, length as usize))
+    }
+
+    fn check(&self) -> Result<(), Refusal> {
+        let (bytes, max) = (self.bytes, limits::MODULE_BYTES_MAX);
+        ensure!(bytes <= max, Oversized, "a module of {bytes} bytes, more than the {max} allowed");
+        ensure!(bytes > 0, Malformed, "a module of no bytes");
+        let allowed = limits::CHUNK_BYTES_MIN..=limits::CHUNK_BYTES;
+        let chunk = self.chunk_bytes;
+        ensure!(allowed.contains(&chunk), Malformed, "chunks of {chunk} bytes, not of {allowed:?}");
+        let count = bytes.div_ceil(u64::from(chunk));
+        ensure!(count == self.chunks.len() as u64, Malformed, "{} chunk hashes for {count} chunks", self.chunks.len());
+        Ok(())
+    }
+}
+
+impl Document for Release {
+    const KIND: Kind = Kind::Release;
+
+    fn check(&self) -> Result<(), Refusal> {
+        self.module.check()?;
+        let asks = &self.asks;
+        check_count(asks.listen.len(), limits::LIST_MAX, "listeners")?;
+        let zero = asks.listen.iter().any(|listen| listen.guest == 0 || listen.host == Some(0));
+        ensure!(!zero, Malformed, "a listener on port 0");
+        check_unique(asks.listen.iter().map(|listen| listen.guest), "a listener's port")?;
+        check_unique(asks.listen.iter().filter_map(|listen| listen.host), "a published port")?;
+        check_count(asks.env.len(), limits::LIST_MAX, "environment variables")?;
+        check_unique(asks.env.iter().map(|(name, _)| name), "an environment variable")?;
+        for (name, value) in &asks.env {
+            check_text(value.as_deref().unwrap_or_default(), name.as_str())?;
+        }
+        check_count(asks.args.len(), limits::LIST_MAX, "arguments")?;
+        asks.args.iter().try_for_each(|arg| check_text(arg, "an argument"))?;
+        let (memory, max) = (asks.memory_bytes, limits::GUEST_MEMORY_BYTES_MAX);
+        ensure!(memory <= max, Malformed, "{memory} bytes of memory, more than the {max} there can be");
+        self.health.check(asks)
+    }
+}
+
+impl Health {
+    fn check(&self, asks: &Asks) -> Result<(), Refusal> {
+        let port = match &self.probe {
+            Probe::Up => None,
+            Probe::Tcp { port } => Some(*port),
+            Probe::Http { port, path, status } => {
+                check_text(path, "a health path")?;
+                let plain = path.bytes().all(|c| c.is_ascii_graphic());
+                ensure!(path.starts_with('/') && plain, Malformed, "the health path {path:?}");
+                ensure!((100..600).contains(status), Malformed, "the health status {status}");
+                Some(*port)
+            }
+        };
+        if let Some(port) = port {
+            let listens = asks.listen.iter().any(|listen| listen.guest == port);
+            ensure!(listens, Malformed, "a health check of port {port}, which it does not listen on");
+        }
+        let times = [self.interval_ms, self.timeout_ms, self.start_ms];
+        ensure!(times.iter().all(|ms| *ms > 0), Malformed, "a health check that takes no time");
+        ensure!(self.failures > 0, Malformed, "a health check that fails after 0 failures");
+        Ok(())
+    }
+}

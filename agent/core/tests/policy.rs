@@ -1,0 +1,143 @@
+//! What an app gets: what its release asks for, as the plan fills it in, within the device's policy.
+#![allow(clippy::unwrap_used, reason = "test helpers")]
+
+mod common;
+
+use common::{assign, name, release};
+use dunlin_core::{
+    Code, limits,
+    policy::{Listener, Policy, Setup, admit},
+    wire::{Assignment, Listen, Publish, Release},
+};
+
+fn admitted(change: impl FnOnce(&mut Policy, &mut Release, &mut Assignment)) -> Result<Setup, Code> {
+    let (mut policy, mut release) = (Policy::default(), release("hello", 1));
+    let mut assignment = assign(&release);
+    change(&mut policy, &mut release, &mut assignment);
+    admit(&policy, &release, &assignment).map_err(|refusal| refusal.code)
+}
+
+fn ports(setup: &Setup) -> Vec<(u16, Option<u16>)> {
+    setup.listen.iter().map(|listener| (listener.guest, listener.host)).collect()
+}
+
+#[test]
+fn what_a_release_asks_for_is_what_it_gets() {
+    let setup = admitted(|_, _, _| {}).unwrap();
+    let release = release("hello", 1);
+    let env = vec![(name("GREETING"), "Hello".into()), (name("SITE"), "kitchen".into())];
+    assert_eq!(setup.args, release.asks.args);
+    assert_eq!(setup.env, env);
+    assert_eq!(setup.listen, [Listener { guest: 7878, host: Some(8080), nonblocking: false }]);
+    assert_eq!(setup.memory_bytes, limits::GUEST_MEMORY_BYTES);
+    assert_eq!((setup.health, setup.restart), (release.health, release.restart));
+}
+
+#[test]
+fn memory_is_what_it_asks_for_within_what_the_device_allows() {
+    let memory = |asks, max| {
+        let setup = admitted(|policy, release, _| {
+            policy.memory_bytes_max = max;
+            release.asks.memory_bytes = asks;
+        });
+        setup.map(|setup| setup.memory_bytes)
+    };
+    assert_eq!(memory(1000, 1000), Ok(1000));
+    assert_eq!(memory(1001, 1000), Err(Code::Policy));
+    assert_eq!(memory(0, 1000), Ok(1000), "one that does not say takes what there is");
+    assert_eq!(memory(0, 1 << 40), Ok(limits::GUEST_MEMORY_BYTES));
+}
+
+#[test]
+fn the_plan_publishes_ports_instead_of_the_release() {
+    let publish = |pairs: &[(u16, u16)]| {
+        let publish = pairs.iter().map(|(host, guest)| Publish { host: *host, guest: *guest }).collect();
+        admitted(|_, release, assignment| {
+            release.asks.listen.push(Listen { guest: 9000, host: None, nonblocking: true });
+            assignment.publish = Some(publish);
+        })
+    };
+    assert_eq!(ports(&publish(&[]).unwrap()), [(7878, None), (9000, None)], "nothing at all");
+    assert_eq!(ports(&publish(&[(2000, 9000)]).unwrap()), [(7878, None), (9000, Some(2000))]);
+    assert_eq!(ports(&publish(&[(2000, 9000), (3000, 7878)]).unwrap()), [(7878, Some(3000)), (9000, Some(2000))]);
+    assert!(publish(&[]).unwrap().listen[1].nonblocking, "as the release says");
+    assert_eq!(publish(&[(2000, 9001)]), Err(Code::Policy), "a port that it does not listen on");
+}
+
+#[test]
+fn no_port_below_the_devices_lowest_whoever_publishes_it() {
+    let released = |host, port_min| {
+        admitted(|policy, release, _| {
+            policy.port_min = port_min;
+            release.asks.listen[0].host = Some(host);
+        })
+        .map(|setup| ports(&setup))
+    };
+    let planned = |host, port_min| {
+        admitted(|policy, _, assignment| {
+            policy.port_min = port_min;
+            assignment.publish = Some(vec![Publish { host, guest: 7878 }]);
+        })
+        .map(|setup| ports(&setup))
+    };
+    for (host, port_min, outcome) in [
+        (1024, 1024, Ok(vec![(7878, Some(1024))])),
+        (1023, 1024, Err(Code::Policy)),
+        (80, 80, Ok(vec![(7878, Some(80))])),
+        (79, 80, Err(Code::Policy)),
+    ] {
+        assert_eq!(released(host, port_min), outcome);
+        assert_eq!(planned(host, port_min), outcome);
+    }
+    assert_eq!(Policy::default().port_min, 1024);
+}
+
+/// A guest's own port is its own affair: nobody on the board sees it.
+#[test]
+fn the_guests_own_port_is_not_bound_by_the_policy() {
+    let setup = admitted(|_, release, _| release.asks.listen[0] = Listen { guest: 80, host: None, nonblocking: false });
+    assert_eq!(ports(&setup.unwrap()), [(80, None)]);
+}
+
+#[test]
+fn the_environment_is_what_the_release_asks_for_and_no_more() {
+    let env = |pairs: &[(&str, &str)]| {
+        let env = pairs.iter().map(|(key, value)| (name(key), (*value).into())).collect();
+        admitted(|_, _, assignment| assignment.env = env)
+            .map(|setup| setup.env.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>())
+    };
+    let of = |texts: [&str; 2]| Ok(texts.map(String::from).into());
+    assert_eq!(env(&[("SITE", "hall")]), of(["GREETING=Hello", "SITE=hall"]));
+    assert_eq!(env(&[("SITE", ""), ("GREETING", "Moin")]), of(["GREETING=Moin", "SITE="]), "in the release's order");
+    assert_eq!(env(&[]), Err(Code::Policy), "SITE has no value of its own");
+    assert_eq!(env(&[("SITE", "hall"), ("LD_PRELOAD", "x")]), Err(Code::Policy));
+}
+
+#[test]
+fn the_plans_arguments_stand_in_for_the_releases() {
+    let args = |args: Option<Vec<String>>| admitted(|_, _, assignment| assignment.args = args).unwrap().args;
+    assert_eq!(args(Some(vec!["--loud".into()])), ["--loud"]);
+    assert_eq!(args(Some(vec![])), [""; 0]);
+    assert_eq!(args(None), ["--quiet"]);
+}
+
+#[test]
+fn any_difference_in_a_setup_shows_in_its_digest() {
+    let one = admitted(|_, _, _| {}).unwrap();
+    let changes: [fn(&mut Setup); 8] = [
+        |s| s.args.push("x".into()),
+        |s| s.env[0].1.push('x'),
+        |s| s.env.swap(0, 1),
+        |s| s.listen[0].host = None,
+        |s| s.listen[0].nonblocking = true,
+        |s| s.memory_bytes += 1,
+        |s| s.health.failures += 1,
+        |s| s.restart = dunlin_core::wire::Restart::Never,
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let mut other = one.clone();
+        change(&mut other);
+        assert_ne!(other.digest(), one.digest(), "change {number}");
+    }
+    assert_eq!(one.clone().digest(), one.digest());
+}

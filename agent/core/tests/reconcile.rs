@@ -1,0 +1,289 @@
+//! From a plan and what a device has to what it does next.
+#![allow(clippy::unwrap_used, reason = "test helpers")]
+
+mod common;
+
+use std::sync::LazyLock;
+
+use common::{Fleet, assign, name, order, plan, release};
+use dunlin_core::{
+    Code, Refusal,
+    policy::{Policy, admit},
+    reconcile::{Action, Actual, Ran, reconcile},
+    wire::{Assignment, DeviceId, Plan, Release, Selector, Term, plan::Labels},
+};
+use proptest::prelude::*;
+
+fn steps(plan: &Plan, actual: &Actual) -> Vec<Action> {
+    let labels = Labels::from([(name("site"), name("kitchen"))]);
+    reconcile(&plan.for_device(&name("pi-1"), &labels), &Policy::default(), actual)
+}
+
+fn ran(release: &Release, assignment: &Assignment) -> Ran {
+    let setup = admit(&Policy::default(), release, assignment).unwrap();
+    Ran { release: order(release).digest, setup: setup.digest() }
+}
+
+fn run(release: &Release, assignment: &Assignment) -> Action {
+    let setup = admit(&Policy::default(), release, assignment).unwrap();
+    Action::Run { app: release.app.clone(), release: order(release).digest, setup }
+}
+
+fn fetch(release: &Release) -> Action {
+    Action::FetchRelease { app: release.app.clone(), order: order(release) }
+}
+
+/// A device that has these releases with their modules.
+fn having(releases: &[&Release]) -> Actual {
+    let mut actual = Actual::default();
+    for release in releases {
+        actual.releases.insert(order(release).digest, Fleet::new().verified(release));
+        actual.modules.insert(release.module.sha256);
+    }
+    actual
+}
+
+/// A device that runs this release as a plan assigns it plainly.
+fn running(release: &Release) -> Actual {
+    let mut actual = having(&[release]);
+    actual.apps.insert(release.app.clone(), ran(release, &assign(release)));
+    actual
+}
+
+fn refusals(steps: Vec<Action>) -> Vec<(String, Code)> {
+    let refusal = |step| {
+        let Action::Refuse { app, refusal: Refusal { code, .. }, .. } = step else { panic!("{step:?}") };
+        (app.to_string(), code)
+    };
+    steps.into_iter().map(refusal).collect()
+}
+
+#[test]
+fn an_app_is_fetched_and_run_step_by_step() {
+    let hello = release("hello", 1);
+    let plan = plan(1, vec![assign(&hello)]);
+    let mut actual = Actual::default();
+    assert_eq!(steps(&plan, &actual), [fetch(&hello)]);
+    actual.releases = having(&[&hello]).releases;
+    let module = Action::FetchModule { app: hello.app.clone(), release: order(&hello).digest };
+    assert_eq!(steps(&plan, &actual), [module]);
+    actual.modules.insert(hello.module.sha256);
+    assert_eq!(steps(&plan, &actual), [run(&hello, &assign(&hello))]);
+    assert_eq!(steps(&plan, &running(&hello)), []);
+}
+
+#[test]
+fn what_runs_goes_on_running_until_the_next_one_can_start() {
+    let (old, new) = (release("hello", 1), release("hello", 2));
+    let plan = plan(2, vec![assign(&new)]);
+    let mut actual = running(&old);
+    assert_eq!(steps(&plan, &actual), [fetch(&new)]);
+    actual.releases.extend(having(&[&new]).releases);
+    let module = Action::FetchModule { app: new.app.clone(), release: order(&new).digest };
+    assert_eq!(steps(&plan, &actual), [module]);
+    actual.modules.insert(new.module.sha256);
+    assert_eq!(steps(&plan, &actual), [run(&new, &assign(&new))]);
+}
+
+#[test]
+fn a_paused_app_is_stopped_and_nothing_is_fetched_for_it() {
+    let hello = release("hello", 1);
+    let paused = plan(2, vec![Assignment { paused: true, ..assign(&hello) }]);
+    assert_eq!(steps(&paused, &running(&hello)), [Action::Stop { app: name("hello") }]);
+    assert_eq!(steps(&paused, &Actual::default()), []);
+}
+
+#[test]
+fn an_app_that_the_plan_has_no_more_is_stopped() {
+    let (hello, bell) = (release("hello", 1), release("bell", 1));
+    assert_eq!(steps(&plan(2, vec![]), &running(&hello)), [Action::Stop { app: name("hello") }]);
+    let other = plan(2, vec![assign(&bell)]);
+    assert_eq!(steps(&other, &running(&hello)), [Action::Stop { app: name("hello") }, fetch(&bell)]);
+}
+
+#[test]
+fn a_changed_configuration_starts_the_same_release_anew() {
+    let hello = release("hello", 1);
+    let changed = Assignment { env: vec![(name("SITE"), "hall".into())], ..assign(&hello) };
+    assert_eq!(steps(&plan(2, vec![changed.clone()]), &running(&hello)), [run(&hello, &changed)]);
+}
+
+#[test]
+fn of_each_app_the_first_assignment_that_selects_the_device_counts() {
+    let (one, two, bell) = (release("hello", 1), release("hello", 2), release("bell", 1));
+    let to = |release: &Release, term: Term| Assignment { to: Selector(vec![term]), ..assign(release) };
+    let here = |release| to(release, Term::Label(name("site"), vec![name("kitchen")]));
+    let elsewhere = |release| to(release, Term::Device(vec![name::<DeviceId>("pi-2")]));
+    let first = |assignments| steps(&plan(1, assignments), &Actual::default());
+    assert_eq!(first(vec![here(&two), assign(&one)]), [fetch(&two)]);
+    assert_eq!(first(vec![elsewhere(&two), assign(&one)]), [fetch(&one)]);
+    assert_eq!(first(vec![assign(&one), here(&bell), here(&two)]), [fetch(&one), fetch(&bell)]);
+    assert_eq!(first(vec![elsewhere(&one), elsewhere(&bell)]), []);
+    let paused = Assignment { paused: true, ..here(&two) };
+    assert_eq!(first(vec![paused, assign(&one)]), [], "a pause holds, whatever follows");
+}
+
+#[test]
+fn what_was_refused_is_not_tried_again_and_what_ran_before_it_stays() {
+    let (old, new) = (release("hello", 1), release("hello", 2));
+    let mut actual = running(&old);
+    actual.refused.insert(order(&new).digest);
+    assert_eq!(steps(&plan(2, vec![assign(&new)]), &actual), []);
+    assert_eq!(steps(&plan(3, vec![]), &actual), [Action::Stop { app: name("hello") }]);
+}
+
+#[test]
+fn what_the_device_does_not_allow_is_refused_before_its_module_is_fetched() {
+    let mut greedy = release("hello", 1);
+    greedy.asks.memory_bytes = 1 << 30;
+    let mut actual = having(&[&greedy]);
+    actual.modules.clear();
+    let steps = steps(&plan(1, vec![assign(&greedy)]), &actual);
+    assert_eq!(refusals(steps), [("hello".into(), Code::Policy)]);
+}
+
+/// A thief of the deploy key has a release of one app and orders it as another: that it was
+/// verified, and is there, was for the app that it is of.
+#[test]
+fn a_release_that_is_there_for_one_app_is_not_run_as_another() {
+    let bell = release("bell", 1);
+    let disguised = Assignment { app: name("hello"), ..assign(&bell) };
+    let actual = running(&bell);
+    let steps = steps(&plan(2, vec![assign(&bell), disguised]), &actual);
+    assert_eq!(refusals(steps), [("hello".into(), Code::WrongApp)]);
+}
+
+#[test]
+fn a_release_that_is_there_is_held_against_the_counter_of_every_plan() {
+    let hello = release("hello", 1);
+    let mut assignment = assign(&hello);
+    assignment.release.counter = 2;
+    let steps = steps(&plan(2, vec![assignment]), &running(&hello));
+    assert_eq!(refusals(steps), [("hello".into(), Code::WrongCounter)]);
+}
+
+const APPS: [&str; 3] = ["bell", "hello", "lamp"];
+
+/// How a release of the property test turns out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Good,
+    /// The device's policy refuses it.
+    Greedy,
+    /// It does not verify.
+    Revoked,
+}
+
+struct Made {
+    release: Release,
+    fate: Fate,
+}
+
+/// Four releases of each app, by app and number.
+static MADE: LazyLock<Vec<Vec<Made>>> = LazyLock::new(|| {
+    let made = |app: &&str| {
+        let made = |(counter, fate)| {
+            let mut release = release(app, counter);
+            release.asks.memory_bytes = if fate == Fate::Greedy { 1 << 30 } else { 0 };
+            Made { release, fate }
+        };
+        (0..).zip([Fate::Good, Fate::Good, Fate::Greedy, Fate::Revoked]).map(made).collect()
+    };
+    APPS.iter().map(made).collect()
+});
+
+/// What the plan says of an app: which of its releases, whether paused, which configuration.
+type Said = Option<(usize, bool, bool)>;
+
+fn said(app: usize, (number, paused, loud): (usize, bool, bool)) -> Assignment {
+    let args = loud.then(|| vec!["--loud".into()]);
+    Assignment { paused, args, ..assign(&MADE[app][number].release) }
+}
+
+/// What a driver makes of a step, when all goes as it should.
+fn perform(actual: &mut Actual, action: Action) {
+    let made = |digest| MADE.iter().flatten().find(|made| order(&made.release).digest == digest).unwrap();
+    match action {
+        Action::FetchRelease { order, .. } => {
+            let made = made(order.digest);
+            if made.fate == Fate::Revoked {
+                actual.refused.insert(order.digest);
+            } else {
+                actual.releases.insert(order.digest, Fleet::new().verified(&made.release));
+            }
+        }
+        Action::FetchModule { release, .. } => {
+            actual.modules.insert(actual.releases[&release].module.sha256);
+        }
+        Action::Run { app, release, setup } => {
+            assert!(actual.modules.contains(&actual.releases[&release].module.sha256), "it is all there");
+            actual.apps.insert(app, Ran { release, setup: setup.digest() });
+        }
+        Action::Stop { app } => {
+            actual.apps.remove(&app).unwrap();
+        }
+        Action::Refuse { release, .. } => {
+            actual.refused.insert(release);
+        }
+    }
+}
+
+proptest! {
+    /// Steps may be performed in any order, late, and several times over: the device comes to what
+    /// the plan says and stays there, and no app is stopped on the way that the plan has running.
+    #[test]
+    fn any_interleaving_converges(
+        before in prop::collection::vec(prop::option::of(0usize..2), 3),
+        says in prop::collection::vec(prop::option::of((0usize..4, any::<bool>(), any::<bool>())), 3),
+        choices in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..40),
+    ) {
+        let mut actual = Actual::default();
+        for (app, number) in before.iter().enumerate() {
+            let Some(number) = number else { continue };
+            let release = &MADE[app][*number].release;
+            let ran = running(release);
+            actual.releases.extend(ran.releases);
+            actual.modules.extend(ran.modules);
+            actual.apps.extend(ran.apps);
+        }
+        let says: Vec<Said> = says;
+        let assignments = says.iter().enumerate().filter_map(|(app, says)| says.map(|says| said(app, says)));
+        let plan = plan(2, assignments.collect());
+
+        let mut expected = actual.apps.clone();
+        for (app, says) in says.iter().enumerate() {
+            match says {
+                None | Some((_, true, _)) => {
+                    expected.remove(&name(APPS[app]));
+                }
+                Some(says @ (number, false, _)) if MADE[app][*number].fate == Fate::Good => {
+                    expected.insert(name(APPS[app]), ran(&MADE[app][*number].release, &said(app, *says)));
+                }
+                Some(_) => {}
+            }
+        }
+
+        let mut pending = Vec::new();
+        for (index, look) in choices {
+            if look || pending.is_empty() {
+                // What is under way is not begun a second time.
+                let new = steps(&plan, &actual).into_iter().filter(|step| !pending.contains(step)).collect::<Vec<_>>();
+                pending.extend(new);
+            }
+            if pending.is_empty() {
+                break;
+            }
+            let step = pending.swap_remove(index.index(pending.len()));
+            let stopped = matches!(&step, Action::Stop { app } if expected.contains_key(app));
+            prop_assert!(!stopped, "{step:?} of what the plan has running");
+            perform(&mut actual, step);
+        }
+        pending.into_iter().for_each(|step| perform(&mut actual, step));
+        // Fetch the release, fetch the module, run: three rounds do it from anywhere.
+        for _ in 0..3 {
+            steps(&plan, &actual).into_iter().for_each(|step| perform(&mut actual, step));
+        }
+        prop_assert_eq!(steps(&plan, &actual), []);
+        prop_assert_eq!(actual.apps, expected);
+    }
+}
