@@ -24,8 +24,8 @@ pub const PACKET_BYTES_MAX: u32 = CHUNK_BYTES + 16 * 1024;
 /// Bytes of a module. A Go program is 4 MiB, a JavaScript engine with its script 12 MiB.
 pub const MODULE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Signatures in one envelope: more than any threshold, few enough to verify on a Pi Zero at once.
-pub const SIGNATURES_MAX: usize = 16;
+/// Signatures in one envelope: a root may need a whole role of its predecessor and a whole one of its own.
+pub const SIGNATURES_MAX: usize = 2 * ROLE_KEYS_MAX;
 
 /// Keys in one role.
 pub const ROLE_KEYS_MAX: usize = 16;

@@ -75,7 +75,7 @@ pub fn admit(policy: &Policy, release: &Release, assignment: &Assignment) -> Res
         ensure!(port >= min, Policy, "{app} is published on port {port}, but this device allows {min} and up");
     }
     Ok(Setup {
-        args: assignment.args.clone().unwrap_or_else(|| asks.args.clone()),
+        args: arguments(asks, assignment)?,
         env: environment(asks, assignment)?,
         listen,
         memory_bytes: if memory == 0 { limits::GUEST_MEMORY_BYTES.min(max) } else { memory },
@@ -99,6 +99,13 @@ fn listeners(asks: &Asks, assignment: &Assignment) -> Result<Vec<Listener>, Refu
     };
     let listener = |l: &Listen| Listener { guest: l.guest, host: host(l), nonblocking: l.nonblocking };
     Ok(asks.listen.iter().map(listener).collect())
+}
+
+fn arguments(asks: &Asks, assignment: &Assignment) -> Result<Vec<String>, Refusal> {
+    let app = &assignment.app;
+    let Some(args) = &assignment.args else { return Ok(asks.args.clone()) };
+    ensure!(asks.free_args, Policy, "the plan gives {app} arguments, but its release keeps its own");
+    Ok(args.clone())
 }
 
 fn environment(asks: &Asks, assignment: &Assignment) -> Result<Vec<(EnvName, String)>, Refusal> {

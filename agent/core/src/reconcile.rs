@@ -24,8 +24,8 @@ pub struct Actual {
     pub modules: BTreeSet<Digest>,
     /// Apps that were told to run, with what.
     pub apps: BTreeMap<AppName, Ran>,
-    /// Releases that this device will not run while the plan stays as it is.
-    pub refused: BTreeSet<Digest>,
+    /// Releases that this device will not run as these apps while the plan stays as it is.
+    pub refused: BTreeSet<(AppName, Digest)>,
 }
 
 /// What an app was last started with.
@@ -92,7 +92,7 @@ fn step(assignment: &Assignment, policy: &Policy, actual: &Actual) -> Option<Act
     let Assignment { app, release: order, .. } = assignment;
     let app = app.clone();
     let digest = order.digest;
-    if actual.refused.contains(&digest) {
+    if actual.refused.contains(&(app.clone(), digest)) {
         return None;
     }
     let Some(release) = actual.releases.get(&digest) else {

@@ -139,8 +139,7 @@ impl Supervisor {
                 self.probe_at = Some(now + u64::from(self.health.interval_ms));
                 if self.unwell >= self.health.failures {
                     let why = format!("its health check failed {} times in a row: {why}", self.unwell);
-                    self.effects.push_back(Effect::Kill);
-                    self.back_off(why, now);
+                    self.kill(why, now);
                 }
             }
             (Life::BackingOff { .. } | Life::Finished, _) => {}
@@ -152,26 +151,16 @@ impl Supervisor {
         if matches!(self.life, Life::BackingOff { .. } | Life::Finished) {
             return;
         }
-        let again = match self.restart {
-            Restart::Always => true,
-            Restart::OnFailure => !ended.well,
-            Restart::Never => false,
-        };
-        if again {
-            self.back_off(ended.why, now);
-        } else {
-            self.rest(Life::Finished, ended.why);
-        }
+        self.end(ended, now);
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Moment) {
         match self.life {
             Life::Starting { until, .. } if now >= until => {
-                self.effects.push_back(Effect::Kill);
                 let last = self.unwell_why.take().map(|why| format!(": {why}")).unwrap_or_default();
                 let why = format!("it was not well within {} ms of its start{last}", self.health.start_ms);
-                self.back_off(why, now);
+                self.kill(why, now);
             }
             Life::Running { since } if self.failures() > 0 && now.since(since) >= limits::WELL_AFTER_MS => {
                 self.backoff.reset();
@@ -211,6 +200,24 @@ impl Supervisor {
         self.probe_at = None;
         self.looking = true;
         self.effects.push_back(Effect::Probe);
+    }
+
+    fn kill(&mut self, why: String, now: Moment) {
+        self.effects.push_back(Effect::Kill);
+        self.end(Ended { well: false, why }, now);
+    }
+
+    fn end(&mut self, ended: Ended, now: Moment) {
+        let again = match self.restart {
+            Restart::Always => true,
+            Restart::OnFailure => !ended.well,
+            Restart::Never => false,
+        };
+        if again {
+            self.back_off(ended.why, now);
+        } else {
+            self.rest(Life::Finished, ended.why);
+        }
     }
 
     fn back_off(&mut self, why: String, now: Moment) {

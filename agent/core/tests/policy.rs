@@ -122,6 +122,16 @@ fn the_plans_arguments_stand_in_for_the_releases() {
 }
 
 #[test]
+fn a_release_may_keep_its_arguments_to_itself() {
+    let given = admitted(|_, release, assignment| {
+        release.asks.free_args = false;
+        assignment.args = Some(vec!["--loud".into()]);
+    });
+    assert_eq!(given.unwrap_err(), Code::Policy);
+    assert_eq!(admitted(|_, release, _| release.asks.free_args = false).unwrap().args, ["--quiet"]);
+}
+
+#[test]
 fn any_difference_in_a_setup_shows_in_its_digest() {
     let one = admitted(|_, _, _| {}).unwrap();
     let changes: [fn(&mut Setup); 8] = [

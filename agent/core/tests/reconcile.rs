@@ -127,7 +127,7 @@ fn of_each_app_the_first_assignment_that_selects_the_device_counts() {
 fn what_was_refused_is_not_tried_again_and_what_ran_before_it_stays() {
     let (old, new) = (release("hello", 1), release("hello", 2));
     let mut actual = running(&old);
-    actual.refused.insert(order(&new).digest);
+    actual.refused.insert((new.app.clone(), order(&new).digest));
     assert_eq!(steps(&plan(2, vec![assign(&new)]), &actual), []);
     assert_eq!(steps(&plan(3, vec![]), &actual), [Action::Stop { app: name("hello") }]);
 }
@@ -204,10 +204,10 @@ fn said(app: usize, (number, paused, loud): (usize, bool, bool)) -> Assignment {
 fn perform(actual: &mut Actual, action: Action) {
     let made = |digest| MADE.iter().flatten().find(|made| order(&made.release).digest == digest).unwrap();
     match action {
-        Action::FetchRelease { order, .. } => {
+        Action::FetchRelease { app, order } => {
             let made = made(order.digest);
             if made.fate == Fate::Revoked {
-                actual.refused.insert(order.digest);
+                actual.refused.insert((app, order.digest));
             } else {
                 actual.releases.insert(order.digest, Fleet::new().verified(&made.release));
             }
@@ -222,8 +222,8 @@ fn perform(actual: &mut Actual, action: Action) {
         Action::Stop { app } => {
             actual.apps.remove(&app).unwrap();
         }
-        Action::Refuse { release, .. } => {
-            actual.refused.insert(release);
+        Action::Refuse { app, release, .. } => {
+            actual.refused.insert((app, release));
         }
     }
 }

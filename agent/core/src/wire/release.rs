@@ -54,8 +54,11 @@ pub struct Asks {
     pub listen: Vec<Listen>,
     /// Environment variables, with the values that they have where a deploy gives none.
     pub env: Vec<(EnvName, Option<String>)>,
-    /// Arguments, where a deploy gives none.
+    /// Arguments.
     pub args: Vec<String>,
+    /// Whether a deploy may give others. To an interpreter they are code, so that the deploy key
+    /// alone must not choose them unless the release says so.
+    pub free_args: bool,
     /// Linear memory in bytes.
     pub memory_bytes: u64,
 }

@@ -134,6 +134,7 @@ pub(crate) fn release(app: &str, counter: u64) -> Release {
             listen: vec![Listen { guest: 7878, host: Some(8080), nonblocking: false }],
             env: vec![(name("GREETING"), Some("Hello".into())), (name("SITE"), None)],
             args: vec!["--quiet".into()],
+            free_args: true,
             memory_bytes: 0,
         },
         health: Health::default(),
