@@ -1,0 +1,67 @@
+//! The daemon: one driver in a loop, from the first file read to the last message sent.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use dunlin_core::wire::{
+    AppName,
+    state::{AppState, Refused},
+};
+use dunlin_host::Stream;
+
+use crate::{Failure, config::Config, driver::Driver};
+
+/// How long the broker may take to hear our goodbye.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Who is told what happens, besides the broker. Called on the agent's tasks: it must not block.
+pub trait Watch: Send + Sync {
+    /// An app printed a line.
+    fn line(&self, app: &AppName, stream: Stream, line: &str) {
+        let _ = (app, stream, line);
+    }
+
+    /// An app's state changed.
+    fn app(&self, state: &AppState) {
+        let _ = state;
+    }
+
+    /// Something was refused.
+    fn refused(&self, refused: &Refused) {
+        let _ = refused;
+    }
+
+    /// The broker let us in, or why it is not there.
+    fn link(&self, up: Result<(), &str>) {
+        let _ = up;
+    }
+}
+
+/// The watch of the daemon: what apps print is logged; the agent logs the rest itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Log;
+
+impl Watch for Log {
+    fn line(&self, app: &AppName, stream: Stream, line: &str) {
+        match stream {
+            Stream::Stdout => tracing::info!(target: "guest", %app, "{line}"),
+            Stream::Stderr => tracing::warn!(target: "guest", %app, "{line}"),
+        }
+    }
+}
+
+/// Runs an agent until `shutdown` is ready. Fails only before it has begun: with a state folder
+/// or a root that it can't use.
+pub async fn run(config: Config, watch: Arc<dyn Watch>, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    let mut driver = Driver::new(config, watch)?;
+    driver.resume();
+    let mut shutdown = pin!(shutdown);
+    loop {
+        driver.settle();
+        tokio::select! {
+            () = &mut shutdown => break,
+            input = driver.input() => driver.handle(input).await,
+        }
+    }
+    driver.close(FAREWELL).await;
+    Ok(())
+}

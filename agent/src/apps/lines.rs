@@ -1,0 +1,112 @@
+//! Cuts what a guest prints into lines.
+
+use std::sync::Arc;
+
+use dunlin_core::{limits::LINE_BYTES_MAX, wire::AppName};
+use dunlin_host::{Observer, Stream};
+use tokio::sync::Notify;
+
+use crate::agent::Watch;
+
+/// Watches one run of a guest.
+pub(super) struct Lines {
+    app: AppName,
+    watch: Arc<dyn Watch>,
+    accepting: Arc<Notify>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+impl Lines {
+    pub(super) fn new(app: AppName, watch: Arc<dyn Watch>, accepting: Arc<Notify>) -> Self {
+        Self { app, watch, accepting, stdout: Vec::new(), stderr: Vec::new() }
+    }
+
+    fn line(&self, stream: Stream, line: &[u8]) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        self.watch.line(&self.app, stream, &String::from_utf8_lossy(line));
+    }
+}
+
+impl Observer for Lines {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        let mut rest = bytes;
+        let mut begun = std::mem::take(match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        });
+        while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+            begun.extend_from_slice(&rest[..at]);
+            rest = &rest[at + 1..];
+            begun.chunks(LINE_BYTES_MAX).for_each(|piece| self.line(stream, piece));
+            if begun.is_empty() {
+                self.line(stream, b"");
+            }
+            begun.clear();
+        }
+        begun.extend_from_slice(rest);
+        while begun.len() >= LINE_BYTES_MAX {
+            self.line(stream, &begun[..LINE_BYTES_MAX]);
+            begun.drain(..LINE_BYTES_MAX);
+        }
+        match stream {
+            Stream::Stdout => self.stdout = begun,
+            Stream::Stderr => self.stderr = begun,
+        }
+    }
+
+    fn accepting(&mut self) {
+        self.accepting.notify_one();
+    }
+}
+
+impl Drop for Lines {
+    /// What a guest printed last, often without an end of line, says why it died.
+    fn drop(&mut self) {
+        for (stream, rest) in [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)] {
+            if !rest.is_empty() {
+                self.line(stream, rest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<String>>);
+
+    impl Watch for Seen {
+        fn line(&self, _: &AppName, _: Stream, line: &str) {
+            self.0.lock().unwrap().push(line.into());
+        }
+    }
+
+    fn seen(writes: &[&[u8]]) -> Vec<String> {
+        let seen = Arc::new(Seen::default());
+        let mut lines = Lines::new("a".parse().unwrap(), seen.clone(), Arc::default());
+        writes.iter().for_each(|bytes| lines.output(Stream::Stdout, bytes));
+        drop(lines);
+        let lines = seen.0.lock().unwrap();
+        lines.clone()
+    }
+
+    #[test]
+    fn lines_are_whole_however_they_are_written() {
+        assert_eq!(seen(&[b"a\nb", b"c\r\n", b"\n", b"end"]), ["a", "bc", "", "end"]);
+        assert_eq!(seen(&[b"\xff\n"]), ["\u{fffd}"]);
+    }
+
+    #[test]
+    fn a_line_without_an_end_stays_bounded() {
+        let long = vec![b'x'; 3 * LINE_BYTES_MAX + 1];
+        let lines = seen(&[&long, b"\n"]);
+        assert_eq!(
+            lines.iter().map(String::len).collect::<Vec<_>>(),
+            [LINE_BYTES_MAX, LINE_BYTES_MAX, LINE_BYTES_MAX, 1]
+        );
+    }
+}

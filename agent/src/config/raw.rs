@@ -1,0 +1,140 @@
+//! The configuration file, key by key.
+
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::{self, Path, PathBuf},
+    time::Duration,
+};
+
+use dunlin_core::{
+    policy::Policy,
+    wire::{DeviceId, plan::Labels, topic},
+};
+use serde::Deserialize;
+
+use super::{
+    Config,
+    units::{ByteSize, Span},
+};
+use crate::link::{Broker, BrokerUrl, Credentials, Tls};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    /// `device = "pi-kitchen-1"`
+    device: DeviceId,
+    /// `state = "/var/lib/dunlin"`
+    #[serde(default = "default_state")]
+    state: PathBuf,
+    /// `root = "/etc/dunlin/root.dunlin"`
+    root: PathBuf,
+    /// `bind = "0.0.0.0"`
+    #[serde(default = "default_bind")]
+    bind: IpAddr,
+    /// `site = "kitchen"`
+    #[serde(default)]
+    labels: Labels,
+    broker: RawBroker,
+    #[serde(default)]
+    policy: RawPolicy,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBroker {
+    /// `url = "mqtts://broker.example:8883"`
+    url: BrokerUrl,
+    /// `prefix = "dunlin/v1"`
+    prefix: Option<String>,
+    /// `ca = "ca.pem"`
+    ca: Option<PathBuf>,
+    /// `certificate = "device.pem"`
+    certificate: Option<PathBuf>,
+    /// `key = "device.key"`
+    key: Option<PathBuf>,
+    /// `user = "pi-kitchen-1"`
+    user: Option<String>,
+    /// `password = "…"`
+    password: Option<String>,
+    /// `password_file = "password"`
+    password_file: Option<PathBuf>,
+    /// `keep_alive = "30s"`
+    keep_alive: Option<Span>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawPolicy {
+    /// `memory = "64MiB"`
+    memory: Option<ByteSize>,
+    /// `port_min = 1024`
+    port_min: Option<u16>,
+}
+
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// rumqttc takes no less, and MQTT counts seconds in 16 bits.
+const KEEP_ALIVE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(5)..=Duration::from_secs(18 * 3600);
+
+fn default_state() -> PathBuf {
+    "/var/lib/dunlin".into()
+}
+
+fn default_bind() -> IpAddr {
+    Ipv4Addr::UNSPECIFIED.into()
+}
+
+impl Raw {
+    pub(super) fn resolve(self, folder: &Path) -> Result<Config, String> {
+        // Absolute, so that nothing depends on the folder that the agent happens to run in.
+        let absolute = |path: PathBuf| path::absolute(folder.join(path)).map_err(|error| error.to_string());
+        let policy = Policy::default();
+        Ok(Config {
+            device: self.device,
+            labels: self.labels,
+            state_dir: absolute(self.state)?,
+            root: absolute(self.root)?,
+            prefix: self.broker.prefix.clone().unwrap_or_else(|| topic::PREFIX.into()),
+            broker: self.broker.resolve(&absolute)?,
+            policy: Policy {
+                memory_bytes_max: self.policy.memory.map_or(policy.memory_bytes_max, |size| size.0),
+                port_min: self.policy.port_min.unwrap_or(policy.port_min),
+            },
+            bind: self.bind,
+        })
+    }
+}
+
+impl RawBroker {
+    fn resolve(self, absolute: &dyn Fn(PathBuf) -> Result<PathBuf, String>) -> Result<Broker, String> {
+        let client = match (self.certificate, self.key) {
+            (Some(certificate), Some(key)) => Some((absolute(certificate)?, absolute(key)?)),
+            (None, None) => None,
+            _ => return Err("[broker] needs both `certificate` and `key`, or neither".into()),
+        };
+        let password = match (self.password, self.password_file) {
+            (Some(_), Some(_)) => return Err("[broker] has both `password` and `password_file`".into()),
+            (Some(password), None) => Some(password),
+            (None, Some(file)) => Some(read_password(&absolute(file)?)?),
+            (None, None) => None,
+        };
+        let credentials = match (self.user, password) {
+            (Some(user), password) => Some(Credentials { user, password: password.unwrap_or_default() }),
+            (None, Some(_)) => return Err("[broker] has a password, but no `user`".into()),
+            (None, None) => None,
+        };
+        let keep_alive = self.keep_alive.map_or(KEEP_ALIVE, |span| span.0);
+        if !KEEP_ALIVE_RANGE.contains(&keep_alive) {
+            return Err("`keep_alive` must be from 5s to 18h".into());
+        }
+        let tls = Tls { ca: self.ca.map(absolute).transpose()?, client };
+        Ok(Broker { url: self.url, tls, credentials, keep_alive })
+    }
+}
+
+fn read_password(path: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(path);
+    let text = text.map_err(|error| format!("`password_file`: cannot read {}: {error}", path.display()))?;
+    Ok(text.trim_end_matches(['\r', '\n']).into())
+}

@@ -1,0 +1,231 @@
+//! Input, decision, performance: the loop that everything else serves.
+//!
+//! An input comes from the link, an app, a job on a blocking thread or the clock. The driver hands
+//! it to [`dunlin_core`], persists what was accepted, and performs the actions. It has no
+//! opinion of its own: where it seems to, the decision is in the wrong place.
+
+mod input;
+mod jobs;
+mod perform;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use dunlin_core::{
+    policy::Policy,
+    reconcile::{Actual, Ran},
+    refusal::Refusal,
+    trust::{self, Verified},
+    wire::{
+        AppName, Assignment, DeviceId, Digest, Plan, Root, Timestamp, Topics,
+        plan::Labels,
+        state::{AppState, DeviceState, NextState, Phase, PlanState},
+    },
+};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use crate::{
+    Failure,
+    agent::Watch,
+    apps::{App, Clock, Ports, Report, Surroundings},
+    config::Config,
+    fetch::Fetch,
+    link::{self, Link},
+    report::Reporter,
+    store::Store,
+};
+use jobs::Done;
+
+/// Everything that an agent is.
+pub(crate) struct Driver {
+    device: DeviceId,
+    labels: Labels,
+    policy: Policy,
+    topics: Topics,
+    root: Verified<Root>,
+    plan: Option<Verified<Plan>>,
+    actual: Actual,
+    /// Why each refused release is.
+    refusals: BTreeMap<(AppName, Digest), Refusal>,
+    store: Arc<Store>,
+    link: Link,
+    connected: bool,
+    /// Releases that were subscribed to in this session.
+    asked: BTreeSet<Digest>,
+    fetches: BTreeMap<Digest, Fetch>,
+    /// Modules that are being finished on a blocking thread.
+    finishing: BTreeSet<Digest>,
+    apps: BTreeMap<AppName, App>,
+    around: Surroundings,
+    reports: mpsc::UnboundedReceiver<Report>,
+    jobs: JoinSet<Done>,
+    reporter: Reporter,
+}
+
+/// What a driver waits for.
+pub(crate) enum Input {
+    Link(link::Event),
+    App(Report),
+    Job(Done),
+    Time,
+}
+
+impl Driver {
+    pub(crate) fn new(config: Config, watch: Arc<dyn Watch>) -> Result<Self, Failure> {
+        let root = config.read_root()?;
+        let store = Arc::new(Store::open(&config.state_dir)?);
+        let topics = Topics::new(&config.prefix, &root.fleet);
+        let will = Reporter::will(&config.device, &topics);
+        let link = Link::new(config.broker, config.device.as_str(), Some(will));
+        let (reports_in, reports) = mpsc::unbounded_channel();
+        let (ports, clock) = (Ports::new(config.bind), Clock::start());
+        let reporter = Reporter::new(config.device.clone(), topics.clone(), Arc::clone(&watch));
+        Ok(Self {
+            device: config.device,
+            labels: config.labels,
+            policy: config.policy,
+            topics,
+            root,
+            plan: None,
+            actual: Actual::default(),
+            refusals: BTreeMap::new(),
+            store,
+            link,
+            connected: false,
+            asked: BTreeSet::new(),
+            fetches: BTreeMap::new(),
+            finishing: BTreeSet::new(),
+            apps: BTreeMap::new(),
+            around: Surroundings { ports, reports: reports_in, watch, clock },
+            reports,
+            jobs: JoinSet::new(),
+            reporter,
+        })
+    }
+
+    /// Takes up what an earlier life persisted. What cannot be read is said and fetched again.
+    pub(crate) fn resume(&mut self) {
+        let stored = match self.store.plan() {
+            Ok(Some(bytes)) => trust::stored_plan(&self.root, &bytes),
+            Ok(None) => return,
+            Err(failure) => return tracing::error!("{failure}"),
+        };
+        match stored {
+            Ok(plan) => self.obey(plan),
+            Err(refusal) => {
+                let path = self.store.plan_path();
+                tracing::error!(code = refusal.code.as_str(), "{}: {}", path.display(), refusal.sentence);
+            }
+        }
+    }
+
+    /// What happens next. Dropping the future loses nothing.
+    pub(crate) async fn input(&mut self) -> Input {
+        let deadline = self.fetches.values().filter_map(Fetch::poll_timeout).min();
+        let time = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(self.around.clock.instant(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            event = self.link.next() => Input::Link(event),
+            Some(report) = self.reports.recv() => Input::App(report),
+            Some(done) = self.jobs.join_next() => Input::Job(done.unwrap_or(Done::Lost)),
+            () = time => Input::Time,
+        }
+    }
+
+    /// Ends all guests and says goodbye to the broker.
+    pub(crate) async fn close(mut self, patience: Duration) {
+        self.apps.clear();
+        self.reporter.offline(&mut self.link);
+        self.link.close(patience).await;
+    }
+
+    /// A plan that was persisted: from now on it holds.
+    fn obey(&mut self, plan: Verified<Plan>) {
+        self.plan = Some(plan);
+        self.refusals.clear();
+        self.actual.refused.clear();
+        self.recall();
+    }
+
+    fn assignments(&self) -> Vec<Assignment> {
+        let mine = self.plan.as_ref().map(|plan| plan.for_device(&self.device, &self.labels));
+        mine.unwrap_or_default().into_iter().cloned().collect()
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        let now = self.now();
+        self.reporter.refused(&mut self.link, refusal, now);
+    }
+
+    /// A release that will not run here while the plan stays as it is.
+    fn refuse_release(&mut self, app: &AppName, release: Digest, refusal: Refusal) {
+        self.refuse(&refusal);
+        self.actual.refused.insert((app.clone(), release));
+        self.refusals.insert((app.clone(), release), refusal);
+    }
+
+    /// *Clock*: never earlier than the plan in force was made.
+    fn now(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let clock = Timestamp(since_epoch.map_or(0, |time| time.as_secs()));
+        trust::now(clock, self.plan.iter().map(|plan| plan.issued))
+    }
+
+    fn report(&mut self) {
+        let now = self.now();
+        let plan = self.plan.as_ref();
+        let state = DeviceState {
+            device: self.device.clone(),
+            fleet: self.root.fleet.clone(),
+            labels: self.labels.clone(),
+            agent: env!("CARGO_PKG_VERSION").into(),
+            root: self.root.version,
+            plan: plan.map(|plan| PlanState { sequence: plan.sequence, digest: plan.digest() }),
+            apps: self.assignments().iter().map(|assignment| self.app_state(assignment)).collect(),
+            refused: None,
+            at: now,
+        };
+        self.reporter.state(&mut self.link, state, now);
+    }
+
+    fn app_state(&self, assignment: &Assignment) -> AppState {
+        let ordered = assignment.release.digest;
+        let app = self.apps.get(&assignment.app);
+        let (phase, why) = match self.refusals.get(&(assignment.app.clone(), ordered)) {
+            Some(refusal) => (Phase::Refused, Some(refusal.to_string())),
+            None if assignment.paused => (Phase::Paused, None),
+            None => (Phase::Fetching, None),
+        };
+        let known = self.actual.releases.get(&ordered).map(|release| release.version.clone());
+        let waiting = AppState {
+            app: assignment.app.clone(),
+            release: ordered,
+            version: known,
+            phase,
+            since: Timestamp(0),
+            why: why.clone(),
+            failures: 0,
+            ports: Vec::new(),
+            next: None,
+        };
+        let Some(app) = app else { return waiting };
+        let Ran { release, .. } = app.ran;
+        AppState {
+            release,
+            version: Some(app.version.clone()),
+            phase: app.status.phase,
+            why: app.status.why.clone(),
+            failures: app.status.failures,
+            ports: app.ports.clone(),
+            next: (release != ordered).then_some(NextState { release: ordered, phase, why }),
+            ..waiting
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Actions, performed.
+
+use std::{collections::BTreeSet, fs};
+
+use dunlin_core::{
+    policy::Setup,
+    reconcile::{Action, Ran, reconcile},
+    trust::verify_release,
+    wire::{AppName, Assignment, Digest, Topic},
+};
+
+use super::{Driver, jobs};
+use crate::fetch::Fetch;
+
+impl Driver {
+    /// Does what there is to do now; afterwards the driver may wait.
+    pub(crate) fn settle(&mut self) {
+        let assignments = self.assignments();
+        self.forget(&assignments);
+        let references: Vec<_> = assignments.iter().collect();
+        for action in reconcile(&references, &self.policy, &self.actual) {
+            self.perform(action);
+        }
+        self.fetch();
+        self.report();
+    }
+
+    /// Looks what of the plan's releases and modules the store has.
+    pub(super) fn recall(&mut self) {
+        for Assignment { app, release: order, .. } in self.assignments() {
+            if self.actual.releases.contains_key(&order.digest) {
+                continue;
+            }
+            match self.store.release(&order.digest) {
+                Ok(Some(bytes)) => match verify_release(&self.root, &app, &order, &bytes) {
+                    Ok(release) => drop(self.actual.releases.insert(order.digest, release)),
+                    // It is asked for again; whoever has the right one may send it.
+                    Err(refusal) => tracing::error!(%app, "the stored release: {refusal}"),
+                },
+                Ok(None) => {}
+                Err(failure) => tracing::error!("{failure}"),
+            }
+        }
+        let modules = self.actual.releases.values().map(|release| release.module.sha256);
+        self.actual.modules.extend(modules.filter(|module| self.store.has_module(module)));
+    }
+
+    fn perform(&mut self, action: Action) {
+        match action {
+            Action::FetchRelease { order, .. } => {
+                if self.connected && self.asked.insert(order.digest) {
+                    self.link.subscribe(self.topics.format(&Topic::Release(order.digest)));
+                }
+            }
+            Action::FetchModule { release, .. } => self.fetch_module(release),
+            Action::Run { app, release, setup } => self.stage(app, release, setup),
+            Action::Stop { app } => {
+                tracing::info!(%app, "stopped: the plan says so");
+                self.actual.apps.remove(&app);
+                self.apps.remove(&app);
+                self.close_ports();
+            }
+            Action::Refuse { app, release, refusal } => self.refuse_release(&app, release, refusal),
+        }
+    }
+
+    fn fetch_module(&mut self, release: Digest) {
+        let Some(release) = self.actual.releases.get(&release) else { return };
+        let module = release.module.clone();
+        if self.fetches.contains_key(&module.sha256) || self.finishing.contains(&module.sha256) {
+            return;
+        }
+        match Fetch::resume(&self.store, module) {
+            Ok(mut fetch) => {
+                if self.connected {
+                    fetch.handle_connected(self.around.clock.now());
+                }
+                self.fetches.insert(fetch.digest(), fetch);
+            }
+            Err(failure) => tracing::error!("{failure}"),
+        }
+    }
+
+    /// Compiles a release on a blocking thread; what runs goes on running meanwhile.
+    fn stage(&mut self, app: AppName, release: Digest, setup: Setup) {
+        let Some(verified) = self.actual.releases.get(&release) else { return };
+        let ran = Ran { release, setup: setup.digest() };
+        let stage = jobs::Stage {
+            app: app.clone(),
+            version: verified.version.clone(),
+            path: self.store.module_path(&verified.module.sha256),
+            module: verified.module.clone(),
+            ran,
+            setup,
+        };
+        self.actual.apps.insert(app, ran);
+        self.jobs.spawn_blocking(|| jobs::stage(stage));
+    }
+
+    /// Lets fetches ask, and finishes those that have all.
+    fn fetch(&mut self) {
+        let now = self.around.clock.now();
+        for fetch in self.fetches.values_mut() {
+            fetch.ask(&mut self.link, &self.topics, now);
+        }
+        for (module, fetch) in self.fetches.extract_if(.., |_, fetch| fetch.is_complete()) {
+            self.finishing.insert(module);
+            let part = fetch.into_part();
+            self.jobs.spawn_blocking(move || jobs::finish(part, module));
+        }
+    }
+
+    /// Ends what no assignment needs any more.
+    fn forget(&mut self, assignments: &[Assignment]) {
+        let ordered: BTreeSet<_> = assignments.iter().map(|a| a.release.digest).collect();
+        for release in self.asked.extract_if(.., |release| !ordered.contains(release)) {
+            self.link.unsubscribe(self.topics.format(&Topic::Release(release)));
+        }
+        self.actual.releases.retain(|release, _| ordered.contains(release));
+        let modules: BTreeSet<_> = self.actual.releases.values().map(|release| release.module.sha256).collect();
+        self.actual.modules.retain(|module| modules.contains(module));
+        self.fetches.retain(|module, _| modules.contains(module));
+    }
+
+    /// Closes the ports that no app publishes any more.
+    pub(super) fn close_ports(&mut self) {
+        let apps = &self.apps;
+        self.around.ports.keep(|app, port| apps.get(app).is_some_and(|app| app.ports.contains(&port)));
+    }
+
+    /// Removes a file that is not what it should be.
+    pub(super) fn remove_damaged(&mut self, module: Digest, path: &std::path::Path) {
+        self.actual.modules.remove(&module);
+        if let Err(error) = fs::remove_file(path) {
+            tracing::error!("cannot remove {}: {error}", path.display());
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! A module on its way from the broker to the disk: performs what [`Transfer`] asks for.
+
+use dunlin_core::{
+    Moment, Refusal,
+    transfer::{Ask, Transfer},
+    wire::{Digest, Module, Topic, Topics},
+};
+
+use crate::{
+    Failure,
+    link::Link,
+    store::{Part, Store},
+};
+
+/// One module's fetch.
+#[derive(Debug)]
+pub(crate) struct Fetch {
+    transfer: Transfer,
+    part: Part,
+}
+
+/// Why a chunk did not help.
+pub(crate) enum BadChunk {
+    Refused(Refusal),
+    Failed(Failure),
+}
+
+impl Fetch {
+    /// Goes on where an earlier fetch of the module stopped, even in another life.
+    pub(crate) fn resume(store: &Store, module: Module) -> Result<Self, Failure> {
+        let part = store.part(module.clone())?;
+        let transfer = Transfer::new(module, part.present()?);
+        Ok(Self { transfer, part })
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        self.transfer.module().sha256
+    }
+
+    pub(crate) fn handle_connected(&mut self, now: Moment) {
+        self.transfer.handle_connected(now);
+    }
+
+    pub(crate) fn handle_disconnected(&mut self) {
+        self.transfer.handle_disconnected();
+    }
+
+    /// Checks a chunk, and writes it where it belongs.
+    pub(crate) fn handle_chunk(&mut self, index: u32, bytes: &[u8], now: Moment) -> Result<(), BadChunk> {
+        let offset = self.transfer.handle_chunk(index, bytes, now).map_err(BadChunk::Refused)?;
+        match offset {
+            Some(offset) => self.part.write(offset, bytes).map_err(BadChunk::Failed),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks for what it needs now.
+    pub(crate) fn ask(&mut self, link: &mut Link, topics: &Topics, now: Moment) {
+        let digest = self.digest();
+        let chunk = |index| topics.format(&Topic::Blob(digest, index));
+        while let Some(ask) = self.transfer.poll_ask(now) {
+            match ask {
+                Ask::Subscribe(index) => link.subscribe(chunk(index)),
+                Ask::Unsubscribe(index) => link.unsubscribe(chunk(index)),
+                Ask::Want(bitmap) => {
+                    link.publish(topics.format(&Topic::Want(digest)), bitmap, false);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Moment> {
+        self.transfer.poll_timeout()
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.transfer.is_complete()
+    }
+
+    /// The file, to be finished on a thread that may block.
+    pub(crate) fn into_part(self) -> Part {
+        self.part
+    }
+}

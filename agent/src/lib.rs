@@ -1,0 +1,24 @@
+//! Touches the device: the only room with an asynchronous runtime, a disk and MQTT.
+//!
+//! ```text
+//! config ──▶ agent ──▶ driver: input ─▶ core ─▶ perform ──▶ apps ──▶ dunlin-host
+//!                        ▲   │                    │
+//!                  link ─┘   └─▶ report ─▶ link   └─▶ store, fetch
+//! ```
+//!
+//! It decides nothing that [`dunlin_core`] could decide, and has no type that could sign anything.
+
+pub mod agent;
+pub mod config;
+pub mod failure;
+
+mod apps;
+mod driver;
+mod fetch;
+mod report;
+
+pub mod link;
+pub mod run;
+pub mod store;
+
+pub use failure::Failure;

@@ -1,0 +1,126 @@
+//! The command line of `dunlin`.
+
+use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use clap::{CommandFactory, Parser, Subcommand};
+use dunlin::{agent, config, config::Config, run};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// Runs small signed WebAssembly apps and takes them from an MQTT broker.
+#[derive(Parser, Debug)]
+#[command(name = "dunlin", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the daemon: take plans from the broker and do what they say
+    Agent(ConfigArgs),
+    Run(run::RunArgs),
+    /// Say what is wrong with a configuration, before it is used
+    Check(ConfigArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+struct ConfigArgs {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = config::PATH)]
+    config: PathBuf,
+}
+
+/// The thing failed.
+const FAILED: u8 = 1;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.command {
+        Command::Agent(ConfigArgs { config }) => run_agent(&config),
+        Command::Run(args) => runtime().and_then(|runtime| {
+            let outcome = runtime.block_on(run::run(args));
+            // A thread may still be reading our standard input: it is not waited for.
+            runtime.shutdown_background();
+            outcome
+        }),
+        Command::Check(ConfigArgs { config }) => check(&config),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "dunlin", &mut io::stdout());
+            Ok(0)
+        }
+    };
+    outcome.map_or_else(
+        |error| {
+            eprintln!("dunlin: {error:#}");
+            ExitCode::from(FAILED)
+        },
+        ExitCode::from,
+    )
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    // One thread: guests are tasks on it, and a fleet's boards have little memory to give to more.
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")
+}
+
+fn run_agent(path: &std::path::Path) -> anyhow::Result<u8> {
+    log();
+    let config = Config::load(path)?;
+    let problems = config.problems();
+    anyhow::ensure!(problems.is_empty(), "{}: {}", path.display(), problems.join("; "));
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
+        let shutdown = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        agent::run(config, Arc::new(agent::Log), shutdown).await?;
+        Ok(0)
+    })
+}
+
+fn check(path: &std::path::Path) -> anyhow::Result<u8> {
+    let config = Config::load(path)?;
+    let problems = config.problems();
+    for problem in &problems {
+        eprintln!("dunlin: {}: {problem}", path.display());
+    }
+    if !problems.is_empty() {
+        return Ok(FAILED);
+    }
+    let root = config.read_root()?;
+    println!("{}: ok", path.display());
+    println!(
+        "device {} of the fleet {} (root {}), broker {}",
+        config.device, root.fleet, root.version, config.broker.url
+    );
+    Ok(0)
+}
+
+/// Logs to standard error: `DUNLIN_LOG=debug`, or `DUNLIN_LOG=info,dunlin=debug` for parts.
+fn log() {
+    let wanted = std::env::var("DUNLIN_LOG").ok();
+    let targets = wanted.as_deref().unwrap_or("info").parse::<Targets>();
+    let layer =
+        tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::IsTerminal::is_terminal(&io::stderr()));
+    // The journal has its own times.
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+    let layer: Box<dyn tracing_subscriber::Layer<_> + Send + Sync> =
+        if journal { Box::new(layer.without_time()) } else { Box::new(layer) };
+    let filter = targets.unwrap_or_else(|error| {
+        eprintln!("dunlin: DUNLIN_LOG={:?} is not understood ({error}): using info", wanted.unwrap_or_default());
+        Targets::new().with_default(tracing::Level::INFO)
+    });
+    tracing_subscriber::registry().with(filter).with(layer).init();
+}

@@ -1,0 +1,123 @@
+//! What the device says of itself: `online`, `state` and `event`.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use dunlin_core::{
+    Refusal,
+    wire::{
+        AppName, DeviceId, Timestamp, Topic, Topics,
+        state::{AppState, DeviceState, Event, Phase, Refused, What},
+    },
+};
+
+use crate::{
+    agent::Watch,
+    link::{Link, Will},
+};
+
+/// Tells the broker and the watch what changed, and only that.
+pub(crate) struct Reporter {
+    device: DeviceId,
+    topics: Topics,
+    watch: Arc<dyn Watch>,
+    apps: BTreeMap<AppName, AppState>,
+    refused: Option<Refused>,
+    /// The last state that was published, but for its time.
+    published: Option<DeviceState>,
+}
+
+/// Payloads of `online`.
+const ONLINE: &str = "1";
+const OFFLINE: &str = "0";
+
+impl Reporter {
+    pub(crate) fn new(device: DeviceId, topics: Topics, watch: Arc<dyn Watch>) -> Self {
+        Self { device, topics, watch, apps: BTreeMap::new(), refused: None, published: None }
+    }
+
+    /// What the broker is to say when we are gone without a word.
+    pub(crate) fn will(device: &DeviceId, topics: &Topics) -> Will {
+        Will { topic: topics.format(&Topic::Online(device.clone())), payload: OFFLINE.into() }
+    }
+
+    /// A session began: the broker may have forgotten everything.
+    pub(crate) fn online(&mut self, link: &mut Link) {
+        link.publish(self.topics.format(&Topic::Online(self.device.clone())), ONLINE, true);
+        self.published = None;
+    }
+
+    pub(crate) fn offline(&self, link: &mut Link) {
+        link.publish(self.topics.format(&Topic::Online(self.device.clone())), OFFLINE, true);
+    }
+
+    /// A plan was accepted: what was refused before it is history.
+    pub(crate) fn accepted(&mut self, link: &mut Link, sequence: u64, now: Timestamp) {
+        tracing::info!(sequence, "plan accepted");
+        self.refused = None;
+        self.event(link, What::Accepted { sequence }, now);
+    }
+
+    /// Something was refused. The same thing said again is not news.
+    pub(crate) fn refused(&mut self, link: &mut Link, refusal: &Refusal, now: Timestamp) {
+        let (code, why) = (refusal.code.to_string(), refusal.sentence.clone());
+        if self.refused.as_ref().is_some_and(|last| last.code == code && last.why == why) {
+            return;
+        }
+        tracing::warn!(code, "refused: {why}");
+        let refused = Refused { code: code.clone(), why: why.clone(), at: now };
+        self.watch.refused(&refused);
+        self.refused = Some(refused);
+        self.event(link, What::Refused { code, why }, now);
+    }
+
+    /// Completes a state with what only this module remembers, and publishes it if it is news.
+    pub(crate) fn state(&mut self, link: &mut Link, mut state: DeviceState, now: Timestamp) {
+        for app in &mut state.apps {
+            let before = self.apps.get(&app.app);
+            let same = before.filter(|b| b.phase == app.phase && b.release == app.release);
+            app.since = same.map_or(now, |b| b.since);
+        }
+        let news: Vec<_> = state.apps.iter().filter(|app| self.apps.get(&app.app) != Some(app)).cloned().collect();
+        self.apps = state.apps.iter().map(|app| (app.app.clone(), app.clone())).collect();
+        for app in news {
+            self.watch.app(&app);
+            log(&app);
+            let AppState { app, release, phase, why, .. } = app;
+            self.event(link, What::App { app, release, phase, why }, now);
+        }
+        state.refused.clone_from(&self.refused);
+        state.at = Timestamp(0);
+        if self.published.as_ref() != Some(&state) {
+            self.published = Some(state.clone());
+            state.at = now;
+            self.json(link, &Topic::State(self.device.clone()), &state, true);
+        }
+    }
+
+    fn event(&self, link: &mut Link, what: What, now: Timestamp) {
+        let event = Event { device: self.device.clone(), at: now, what };
+        self.json(link, &Topic::Event(self.device.clone()), &event, false);
+    }
+
+    fn json(&self, link: &mut Link, topic: &Topic, value: &impl serde::Serialize, retain: bool) {
+        match serde_json::to_vec(value) {
+            Ok(json) => {
+                link.publish(self.topics.format(topic), json, retain);
+            }
+            // Our own types always have a JSON form.
+            Err(error) => tracing::error!(%error, "a report has no JSON form"),
+        }
+    }
+}
+
+fn log(state: &AppState) {
+    let AppState { app, release, phase, why, .. } = state;
+    let (release, phase) = (release.short(), phase.as_str());
+    match (state.phase, why) {
+        (Phase::BackingOff | Phase::Refused, why) => {
+            tracing::warn!(%app, release, phase, "{}", why.as_deref().unwrap_or_default());
+        }
+        (_, Some(why)) => tracing::info!(%app, release, phase, "{why}"),
+        (_, None) => tracing::info!(%app, release, phase),
+    }
+}

@@ -1,0 +1,196 @@
+//! `dunlin run`: one module in the foreground, as its author tries it.
+
+use std::{
+    fs,
+    io::Write,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
+};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use dunlin_core::{limits::GUEST_MEMORY_BYTES, wire::EnvName};
+use dunlin_host::{Directory, Ended, Guest, Limits, Listener, Observer, Program, Stdin, Stream};
+use tokio::net::TcpListener;
+
+use crate::config::units::ByteSize;
+
+/// The exit code of a guest that ended by its own fault: as of a process that aborts.
+const FAULT: u8 = 134;
+
+/// Run one module in the foreground
+///
+/// Its exit code is the guest's own; 134 if it ended by its own fault.
+///
+///   dunlin run app.wasm -p 8080:7878 --env GREETING=Hello -- --verbose
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub struct RunArgs {
+    /// A module for wasm32-wasip1
+    #[arg(value_name = "APP.wasm")]
+    module: PathBuf,
+
+    /// Publish a port of the guest: [ADDRESS:]HOST:GUEST. The first listener is its descriptor 3
+    /// (after the directories), the next one 4, and so on
+    #[arg(short, long, value_name = "HOST:GUEST")]
+    publish: Vec<PublishArg>,
+
+    /// Set an environment variable
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    env: Vec<EnvArg>,
+
+    /// Give it a directory: HOST::GUEST, or HOST::GUEST::ro to read only
+    #[arg(long, value_name = "HOST::GUEST")]
+    dir: Vec<DirArg>,
+
+    /// Linear memory that it may use
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(GUEST_MEMORY_BYTES))]
+    memory: ByteSize,
+
+    /// Let its listeners be non-blocking from the start: Go needs that, Rust's std must not have it
+    #[arg(long)]
+    nonblocking: bool,
+
+    /// Arguments for the guest
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PublishArg {
+    host: SocketAddr,
+    guest: u16,
+}
+
+impl FromStr for PublishArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not [ADDRESS:]HOST:GUEST, as in 8080:7878 or 127.0.0.1:8080:7878");
+        let port = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+        let (host, guest) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let (ip, host) = match host.rsplit_once(':') {
+            Some((ip, host)) => (ip.trim_matches(['[', ']']).parse().map_err(|_| wrong())?, host),
+            None => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), host),
+        };
+        Ok(Self { host: (ip, port(host)?).into(), guest: port(guest)? })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct EnvArg(String, String);
+
+impl FromStr for EnvArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+        let name: EnvName = name.parse().map_err(|error| format!("{error}"))?;
+        Ok(Self(name.to_string(), value.into()))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct DirArg(Directory);
+
+impl FromStr for DirArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split("::");
+        let (host, guest, mode) = (parts.next(), parts.next(), parts.next());
+        let read_only = match (mode, parts.next()) {
+            (None, None) => false,
+            (Some("ro"), None) => true,
+            _ => return Err(format!("{text:?} is not HOST::GUEST or HOST::GUEST::ro")),
+        };
+        let host = host.filter(|host| !host.is_empty()).ok_or_else(|| format!("{text:?} names no directory"))?;
+        // Without a name of its own it is what it is here.
+        Ok(Self(Directory { host: host.into(), guest: guest.unwrap_or(host).into(), read_only }))
+    }
+}
+
+/// Runs the module; the exit code.
+pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
+    let path = args.module;
+    let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let limits = Limits { memory_bytes: usize::try_from(args.memory.0)?, ..Limits::default() };
+    let program = Program::compile(&bytes, &limits).with_context(|| path.display().to_string())?;
+    drop(bytes);
+    let mut listeners = Vec::new();
+    for publish in &args.publish {
+        let socket = TcpListener::bind(publish.host).await;
+        let socket = socket.with_context(|| format!("cannot publish {}", publish.host))?;
+        listeners.push(Listener { socket: Arc::new(socket), nonblocking: args.nonblocking });
+    }
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let guest = Guest {
+        args: [name].into_iter().chain(args.args).collect(),
+        env: args.env.into_iter().map(|EnvArg(name, value)| (name, value)).collect(),
+        stdin: Stdin::Reader(Box::new(tokio::io::stdin())),
+        directories: args.dir.into_iter().map(|DirArg(directory)| directory).collect(),
+        listeners,
+        limits,
+        observer: Box::new(Terminal),
+        ..Guest::default()
+    };
+    exit_code(&path, dunlin_host::run(&program, guest).await)
+}
+
+fn exit_code(path: &Path, ended: Ended) -> anyhow::Result<u8> {
+    match ended {
+        // As the kernel does with a process's: the low eight bits are seen.
+        Ended::Exited(code) => Ok((code & 0xff) as u8),
+        Ended::Fault(fault) => {
+            eprintln!("dunlin: {}: {fault}", path.display());
+            Ok(FAULT)
+        }
+        Ended::NotStarted(error) => bail!(anyhow::Error::new(error).context(path.display().to_string())),
+    }
+}
+
+/// What the guest prints is printed, as it comes.
+struct Terminal;
+
+impl Observer for Terminal {
+    fn output(&mut self, stream: Stream, bytes: &[u8]) {
+        // Whoever read our output may have left; the guest need not care.
+        let _ = match stream {
+            Stream::Stdout => std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush()),
+            Stream::Stderr => std::io::stderr().write_all(bytes),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_published_as_docker_does() {
+        for (text, host, guest) in [
+            ("8080:7878", "0.0.0.0:8080", 7878),
+            ("127.0.0.1:8080:80", "127.0.0.1:8080", 80),
+            ("[::1]:8080:80", "[::1]:8080", 80),
+        ] {
+            let parsed: PublishArg = text.parse().unwrap();
+            assert_eq!((parsed.host, parsed.guest), (host.parse().unwrap(), guest));
+        }
+        for bad in ["", "8080", "x:80", "80:x", "70000:80", "host:80:80", "1.2.3.4:80"] {
+            assert!(bad.parse::<PublishArg>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn directories_have_a_name_and_may_be_read_only() {
+        let DirArg(directory) = "/srv/www::/www::ro".parse().unwrap();
+        assert_eq!((directory.guest.as_str(), directory.read_only), ("/www", true));
+        let DirArg(directory) = "data".parse().unwrap();
+        assert_eq!((directory.guest.as_str(), directory.read_only), ("data", false));
+        for bad in ["", "::x", "a::b::rw", "a::b::ro::c"] {
+            assert!(bad.parse::<DirArg>().is_err(), "{bad}");
+        }
+    }
+}

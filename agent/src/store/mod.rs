@@ -1,0 +1,126 @@
+//! What the device keeps: documents and modules, named by their digests, changed all at once.
+//!
+//! ```text
+//! state/lock              held while an agent runs
+//!       plan              the envelope in force
+//!       releases/<digest> envelopes
+//!       blobs/<sha256>    whole modules; <sha256>.part while they are fetched
+//! ```
+//!
+//! A file changes by write, fsync, rename and fsync of its folder: a power cut leaves the old
+//! one or the new one. Nothing that is read back is trusted before it was verified again.
+
+mod atomic;
+mod part;
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use dunlin_core::{
+    limits,
+    wire::{Digest, Module},
+};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::Failure;
+pub use atomic::write_atomically;
+pub use part::{NotFinished, Part};
+
+/// The state folder, held by one agent at a time.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Store {
+    /// Opens or makes the folder, and holds it.
+    pub fn open(dir: &Path) -> Result<Self, Failure> {
+        for folder in [dir.to_owned(), dir.join("releases"), dir.join("blobs")] {
+            fs::create_dir_all(&folder).map_err(Failure::disk("create", &folder))?;
+        }
+        let path = dir.join("lock");
+        let lock = File::create(&path).map_err(Failure::disk("create", &path))?;
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| Failure::InUse(dir.into()))?;
+        Ok(Self { dir: dir.into(), _lock: lock })
+    }
+
+    /// The envelope of the plan in force.
+    pub fn plan(&self) -> Result<Option<Vec<u8>>, Failure> {
+        read(&self.plan_path())
+    }
+
+    /// Where the plan is kept.
+    pub fn plan_path(&self) -> PathBuf {
+        self.dir.join("plan")
+    }
+
+    /// The envelope of a release.
+    pub fn release(&self, digest: &Digest) -> Result<Option<Vec<u8>>, Failure> {
+        read(&self.release_path(digest))
+    }
+
+    /// Where a release is kept.
+    pub fn release_path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("releases").join(digest.to_string())
+    }
+
+    /// Whether a module was stored whole. It is hashed again before it is run.
+    pub fn has_module(&self, digest: &Digest) -> bool {
+        self.module_path(digest).exists()
+    }
+
+    /// Where a module is kept.
+    pub fn module_path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join("blobs").join(digest.to_string())
+    }
+
+    /// A module on its way, with what an earlier attempt left of it.
+    pub fn part(&self, module: Module) -> Result<Part, Failure> {
+        let path = self.module_path(&module.sha256);
+        Part::open(path, module)
+    }
+}
+
+/// A document's bytes; a file longer than any document is cut short, and then does not verify.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    use io::Read;
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::disk("open", path)(error)),
+    };
+    let mut bytes = Vec::new();
+    let limit = limits::ENVELOPE_BYTES_MAX as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(Failure::disk("read", path))?;
+    Ok(Some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_agent_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert!(matches!(Store::open(dir.path()), Err(Failure::InUse(_))));
+        drop(store);
+        Store::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_nothing_is_not_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        assert_eq!(store.plan().unwrap(), None);
+        write_atomically(&store.plan_path(), b"old").unwrap();
+        write_atomically(&store.plan_path(), b"new").unwrap();
+        assert_eq!(store.plan().unwrap().as_deref(), Some(&b"new"[..]));
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 4, "no temporary file stays: {left:?}");
+    }
+}

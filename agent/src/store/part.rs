@@ -1,0 +1,152 @@
+//! A module on its way: a file that says by itself what it holds.
+//!
+//! Every chunk has its hash in the release, so no second file needs to say which chunks are
+//! there: after a restart the ones that hash are. A module gets its name only when all of it hashes.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use dunlin_core::{
+    Refusal,
+    transfer::Bitmap,
+    trust::{check_chunk, check_module},
+    wire::{Digest, Module},
+};
+use sha2::Digest as _;
+
+use super::atomic::sync_folder;
+use crate::Failure;
+
+/// Bytes read at a time to hash a file.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// The file of a module that is being fetched.
+#[derive(Debug)]
+pub struct Part {
+    module: Module,
+    whole: PathBuf,
+    path: PathBuf,
+    file: File,
+}
+
+/// Why a module could not be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFinished {
+    /// It does not hash.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The disk.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+}
+
+impl Part {
+    pub(super) fn open(whole: PathBuf, module: Module) -> Result<Self, Failure> {
+        let path = whole.with_extension("part");
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = open.map_err(Failure::disk("open", &path))?;
+        Ok(Self { module, whole, path, file })
+    }
+
+    /// The chunks that are there already: those that hash.
+    pub fn present(&self) -> Result<Bitmap, Failure> {
+        let mut present = Bitmap::new(self.module.count());
+        let length = self.file.metadata().map_err(Failure::disk("look at", &self.path))?.len();
+        let mut buffer = Vec::new();
+        for index in 0..self.module.count() {
+            let Some((offset, bytes)) = self.module.range(index) else { break };
+            if offset + bytes as u64 > length {
+                break;
+            }
+            buffer.resize(bytes, 0);
+            self.file.read_exact_at(&mut buffer, offset).map_err(Failure::disk("read", &self.path))?;
+            if check_chunk(&self.module, index, &buffer).is_ok() {
+                present.set(index);
+            }
+        }
+        Ok(present)
+    }
+
+    /// Writes a chunk that was checked.
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
+        self.file.write_all_at(bytes, offset).map_err(Failure::disk("write", &self.path))
+    }
+
+    /// Gives the module its name, once all of it hashes. Blocks until the disk has it.
+    pub fn finish(self) -> Result<(), NotFinished> {
+        self.file.set_len(self.module.bytes).map_err(Failure::disk("cut", &self.path))?;
+        if let Err(refusal) = check_module(&self.module, self.module.bytes, hash_file(&self.path)?) {
+            // Chunks that hash make a whole that hashes, unless the release contradicts itself.
+            fs::remove_file(&self.path).map_err(Failure::disk("remove", &self.path))?;
+            return Err(refusal.into());
+        }
+        self.file.sync_all().map_err(Failure::disk("sync", &self.path))?;
+        fs::rename(&self.path, &self.whole).map_err(Failure::disk("rename", &self.path))?;
+        let folder = self.whole.parent().unwrap_or(Path::new("."));
+        sync_folder(folder).map_err(Failure::disk("sync", folder))?;
+        Ok(())
+    }
+}
+
+fn hash_file(path: &Path) -> Result<Digest, Failure> {
+    let hash = || -> io::Result<Digest> {
+        let mut file = File::open(path)?;
+        let mut hasher = sha2::Sha256::new();
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(Digest(hasher.finalize().into())),
+                read => hasher.update(&buffer[..read]),
+            }
+        }
+    };
+    hash().map_err(Failure::disk("read", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dunlin_core::Code;
+
+    const CHUNK: u32 = 1024;
+
+    fn whole() -> Vec<u8> {
+        (0..2500u32).map(|i| (i * i) as u8).collect()
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_left_is_found_by_its_hashes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, whole) = (dir.path().join("m"), whole());
+        let module = Module::describe(&whole, CHUNK);
+        let part = Part::open(path.clone(), module.clone()).unwrap();
+        assert_eq!(part.present().unwrap().missing().count(), 3);
+        part.write(2048, &whole[2048..]).unwrap();
+        part.write(0, &whole[..1000]).unwrap();
+        drop(part);
+        let part = Part::open(path.clone(), module.clone()).unwrap();
+        assert_eq!(part.present().unwrap().missing().collect::<Vec<_>>(), [0, 1]);
+        part.write(0, &whole[..2048]).unwrap();
+        part.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        assert!(!path.with_extension("part").exists());
+    }
+
+    #[test]
+    fn a_whole_that_does_not_hash_gets_no_name_and_does_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, whole) = (dir.path().join("m"), whole());
+        let module = Module { sha256: Digest::of(b"other"), ..Module::describe(&whole, CHUNK) };
+        let part = Part::open(path.clone(), module).unwrap();
+        part.write(0, &whole).unwrap();
+        match part.finish() {
+            Err(NotFinished::Refused(refusal)) => assert_eq!(refusal.code, Code::WrongModule),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,260 @@
+//! A broker, a fleet's keys and a board, all in the test's own process.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
+#![allow(unreachable_pub, dead_code, reason = "each test takes what it needs of this")]
+
+pub mod broker;
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use dunlin::{
+    agent,
+    config::Config,
+    link::{self, Link},
+};
+use dunlin_core::{
+    limits,
+    policy::Policy,
+    wire::{
+        Asks, Assignment, DeviceId, Digest, Document, Envelope, Health, Listen, Module, Plan, PublicKey, Release,
+        ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Timestamp, Topic, Topics, World,
+        state::{DeviceState, Event, What},
+        topic,
+    },
+};
+use ed25519_dalek::{Signer, SigningKey};
+use tempfile::TempDir;
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+
+/// Long enough for anything on a busy machine, and never waited for when all is well.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+const FOREVER: Timestamp = Timestamp(u64::MAX);
+
+/// A fleet's keys.
+pub struct Fleet {
+    pub root_key: SigningKey,
+    pub release_key: SigningKey,
+    pub deploy_key: SigningKey,
+    pub root: Root,
+}
+
+impl Fleet {
+    pub fn new(name: &str) -> Self {
+        let [root_key, release_key, deploy_key] = [1, 2, 3].map(|seed| SigningKey::from_bytes(&[seed; 32]));
+        let role = |key: &SigningKey| Role { keys: vec![PublicKey(key.verifying_key().to_bytes())], threshold: 1 };
+        let root = Root {
+            fleet: name.parse().unwrap(),
+            version: 1,
+            expires: FOREVER,
+            root: role(&root_key),
+            deploy: role(&deploy_key),
+            release: vec![ReleaseRole { apps: vec![], role: role(&release_key) }],
+            grant: None,
+            revoked: vec![],
+            floors: vec![],
+        };
+        Self { root_key, release_key, deploy_key, root }
+    }
+
+    pub fn topics(&self) -> Topics {
+        Topics::new(topic::PREFIX, &self.root.fleet)
+    }
+
+    /// A plan that runs these releases everywhere.
+    pub fn plan(&self, sequence: u64, releases: &[&Release]) -> Plan {
+        Plan {
+            fleet: self.root.fleet.clone(),
+            sequence,
+            previous: (sequence > 1).then_some(Digest([0; 32])),
+            issued: Timestamp(1),
+            not_after: FOREVER,
+            assignments: releases.iter().map(|release| everywhere(release)).collect(),
+        }
+    }
+}
+
+/// An assignment of a release to every device.
+pub fn everywhere(release: &Release) -> Assignment {
+    Assignment {
+        app: release.app.clone(),
+        to: Selector::default(),
+        release: ReleaseRef { digest: Envelope::unsigned(release).digest(), counter: release.counter },
+        paused: false,
+        env: vec![],
+        args: None,
+        publish: None,
+    }
+}
+
+/// A release of a module that listens on 7878, published on this port.
+pub fn release(app: &str, counter: u64, module: &[u8], port: Option<u16>) -> Release {
+    Release {
+        app: app.parse().unwrap(),
+        counter,
+        version: format!("{counter}.0.0").parse().unwrap(),
+        module: Module::describe(module, limits::CHUNK_BYTES_MIN * 8),
+        world: World::Preview1,
+        asks: Asks {
+            listen: vec![Listen { guest: 7878, host: port, nonblocking: false }],
+            memory_bytes: 4 << 20,
+            ..Asks::default()
+        },
+        health: Health::default(),
+        restart: Restart::Always,
+    }
+}
+
+/// A document in its envelope, signed with one key.
+pub fn sign<D: Document>(document: &D, key: &SigningKey) -> Vec<u8> {
+    let mut envelope = Envelope::unsigned(document);
+    let signature = key.sign(&envelope.message());
+    let key = PublicKey(key.verifying_key().to_bytes());
+    envelope.signatures.push(Signature { key, r: *signature.r_bytes(), s: *signature.s_bytes() });
+    envelope.encode()
+}
+
+/// A port that nobody listens on just now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The agent under test.
+pub struct Board {
+    pub state: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+struct Silent;
+
+impl agent::Watch for Silent {}
+
+impl Board {
+    pub fn start(fleet: &Fleet, broker: &link::Broker) -> Self {
+        let state = tempfile::tempdir().unwrap();
+        Self::start_in(state, fleet, broker)
+    }
+
+    pub fn start_in(state: TempDir, fleet: &Fleet, broker: &link::Broker) -> Self {
+        let root = state.path().join("root.dunlin");
+        std::fs::write(&root, sign(&fleet.root, &fleet.root_key)).unwrap();
+        let config = Config {
+            device: device(),
+            labels: [("site".parse().unwrap(), "kitchen".parse().unwrap())].into(),
+            state_dir: state.path().join("state"),
+            root,
+            broker: broker.clone(),
+            prefix: topic::PREFIX.into(),
+            policy: Policy { memory_bytes_max: 8 << 20, port_min: 1024 },
+            bind: Ipv4Addr::LOCALHOST.into(),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let shutdown = async { stopped.await.unwrap_or(()) };
+            agent::run(config, Arc::new(Silent), shutdown).await.unwrap();
+        });
+        Self { state, stop: Some(stop), task }
+    }
+
+    /// Ends the agent and keeps its state folder.
+    pub async fn stop(mut self) -> TempDir {
+        self.stop.take().map(|stop| stop.send(()));
+        timeout(LIMIT, &mut self.task).await.expect("the agent ends").unwrap();
+        self.state
+    }
+
+    pub fn path(&self) -> &Path {
+        self.state.path()
+    }
+}
+
+pub fn device() -> DeviceId {
+    "pi-1".parse().unwrap()
+}
+
+/// Somebody with a connection to the broker: the operator, or worse.
+pub struct Operator {
+    link: Link,
+    topics: Topics,
+}
+
+impl Operator {
+    /// Connects, and follows what the device says.
+    pub async fn connect(fleet: &Fleet, broker: &link::Broker) -> Self {
+        let mut operator = Self { link: Link::new(broker.clone(), "operator", None), topics: fleet.topics() };
+        operator.until("a connection", |event| matches!(event, link::Event::Connected(_)).then_some(())).await;
+        for topic in [Topic::State(device()), Topic::Event(device())] {
+            operator.link.subscribe(operator.topics.format(&topic));
+            operator.until("a subscription", |e| matches!(e, link::Event::Subscribed { .. }).then_some(())).await;
+        }
+        operator
+    }
+
+    /// Publishes under one of the fleet's topics, retained, and waits until the broker has it.
+    pub async fn publish(&mut self, topic: &Topic, payload: impl Into<Bytes>) {
+        let receipt = self.link.publish(self.topics.format(topic), payload, true);
+        let acknowledged = |event: &link::Event| matches!(event, link::Event::Acknowledged(r) if *r == receipt);
+        self.until("an acknowledgement", |event| acknowledged(event).then_some(())).await;
+    }
+
+    /// Publishes a release, signed, and its module's chunks.
+    pub async fn release(&mut self, fleet: &Fleet, release: &Release, module: &[u8]) {
+        self.chunks(release, module).await;
+        let envelope = sign(release, &fleet.release_key);
+        self.publish(&Topic::Release(Envelope::unsigned(release).digest()), envelope).await;
+    }
+
+    pub async fn chunks(&mut self, release: &Release, module: &[u8]) {
+        let described = &release.module;
+        for (index, chunk) in (0..).zip(module.chunks(described.chunk_bytes as usize)) {
+            self.publish(&Topic::Blob(described.sha256, index), chunk.to_vec()).await;
+        }
+    }
+
+    pub async fn plan(&mut self, fleet: &Fleet, plan: &Plan) {
+        self.publish(&Topic::Plan, sign(plan, &fleet.deploy_key)).await;
+    }
+
+    /// Waits for a state of the device.
+    pub async fn state(&mut self, what: &str, matches: impl Fn(&DeviceState) -> bool) -> DeviceState {
+        let state = self.topics.format(&Topic::State(device()));
+        self.until(what, |event| {
+            let link::Event::Message { topic, payload } = event else { return None };
+            let parsed: DeviceState = (*topic == state).then(|| serde_json::from_slice(payload).unwrap())?;
+            matches(&parsed).then_some(parsed)
+        })
+        .await
+    }
+
+    /// Waits for the device to refuse something; the refusal's code.
+    pub async fn refusal(&mut self) -> String {
+        let event = self.topics.format(&Topic::Event(device()));
+        self.until("a refusal", |happened| {
+            let link::Event::Message { topic, payload } = happened else { return None };
+            let parsed: Event = (*topic == event).then(|| serde_json::from_slice(payload).unwrap())?;
+            match parsed.what {
+                What::Refused { code, .. } => Some(code),
+                What::Accepted { .. } | What::App { .. } => None,
+            }
+        })
+        .await
+    }
+
+    async fn until<T>(&mut self, what: &str, mut matches: impl FnMut(&link::Event) -> Option<T>) -> T {
+        let found = async {
+            loop {
+                if let Some(found) = matches(&self.link.next().await) {
+                    return found;
+                }
+            }
+        };
+        timeout(LIMIT, found).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
+    }
+}

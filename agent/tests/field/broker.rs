@@ -1,0 +1,133 @@
+//! A mosquitto of our own: TLS 1.2 or later, a password file, client certificates, on a free port.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tempfile::TempDir;
+
+use crate::site::eventually;
+
+/// Users of the broker, each with a certificate and a password.
+pub(crate) const USERS: [&str; 3] = ["operator", "pi-kitchen", "pi-hall"];
+
+/// Where Debian puts it, which is not on everybody's PATH.
+const PROGRAMS: [&str; 2] = ["/usr/sbin/mosquitto", "mosquitto"];
+
+pub(crate) struct Mosquitto {
+    dir: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(crate) fn is_installed() -> bool {
+    program().is_some()
+}
+
+fn program() -> Option<&'static str> {
+    let runs =
+        |program: &&&str| Command::new(program).arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    PROGRAMS.iter().find(runs).copied()
+}
+
+impl Mosquitto {
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        write_certificates(dir.path());
+        write_passwords(dir.path());
+        let here = dir.path().display();
+        let config = format!(
+            "listener {port} 127.0.0.1\n\
+             cafile {here}/ca.pem\n\
+             certfile {here}/broker.pem\n\
+             keyfile {here}/broker.key\n\
+             require_certificate true\n\
+             allow_anonymous false\n\
+             password_file {here}/passwords\n\
+             set_tcp_nodelay true\n\
+             persistence true\n\
+             persistence_location {here}/\n\
+             autosave_on_changes true\n\
+             autosave_interval 1\n\
+             user root\n"
+        );
+        fs::write(dir.path().join("mosquitto.conf"), config).unwrap();
+        let mut broker = Self { dir, port, process: None };
+        broker.restart();
+        broker
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A file of the broker's folder: `ca.pem`, `<user>.pem`, `<user>.key`, `<user>.password`.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn restart(&mut self) {
+        let program = program().expect("mosquitto is installed");
+        let mut command = Command::new(program);
+        command.arg("-c").arg(self.file("mosquitto.conf")).stdout(Stdio::null()).stderr(Stdio::null());
+        self.process = Some(command.spawn().unwrap());
+        let port = self.port;
+        eventually("mosquitto listens", Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+    }
+
+    /// SIGKILL: what it did not save is gone.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM, as at a reboot.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            crate::site::terminate(&process);
+            process.wait().unwrap();
+        }
+    }
+}
+
+fn write_certificates(dir: &Path) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "the CA of this test");
+    let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    fs::write(dir.join("ca.pem"), ca.pem()).unwrap();
+    for (file, name) in [("broker", "localhost")].into_iter().chain(USERS.map(|user| (user, user))) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        // Were it the same as the CA's, OpenSSL would take the certificate for self-signed.
+        params.distinguished_name.push(DnType::CommonName, name);
+        let certificate = params.signed_by(&key, &ca).unwrap();
+        fs::write(dir.join(file).with_extension("pem"), certificate.pem()).unwrap();
+        fs::write(dir.join(file).with_extension("key"), key.serialize_pem()).unwrap();
+    }
+}
+
+fn write_passwords(dir: &Path) {
+    let passwords = dir.join("passwords");
+    fs::write(&passwords, "").unwrap();
+    for user in USERS {
+        let password = format!("the password of {user}");
+        fs::write(dir.join(user).with_extension("password"), &password).unwrap();
+        let made = Command::new("mosquitto_passwd").arg("-b").arg(&passwords).args([user, &password]).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+}

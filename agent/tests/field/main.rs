@@ -1,0 +1,107 @@
+//! The path as it is used in the field: mosquitto 2 with TLS, passwords and client certificates,
+//! `dunlin agent` as a process, `dunlinctl` as a process, and each of them killed in between.
+//!
+//! Needs mosquitto (Debian: `apt install mosquitto`). Without it these tests are ignored, and say
+//! so; with `CI=true` they fail instead.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
+
+mod broker;
+mod site;
+
+use std::time::Duration;
+
+use broker::Mosquitto;
+use libtest_mimic::{Arguments, Trial};
+use site::{Agent, Site, eventually};
+
+fn main() {
+    let missing = !broker::is_installed() && std::env::var_os("CI").is_none();
+    let trial = |name, test: fn()| {
+        let run = move || {
+            test();
+            Ok(())
+        };
+        let name = if missing { format!("{name} (skipped: mosquitto is not installed)") } else { String::from(name) };
+        Trial::test(name, run).with_ignored_flag(missing)
+    };
+    let trials = vec![
+        trial("a_deploy_converges_whoever_is_killed", a_deploy_converges_whoever_is_killed),
+        trial("a_broker_that_refuses_us_is_named", a_broker_that_refuses_us_is_named),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn a_deploy_converges_whoever_is_killed() {
+    let mut broker = Mosquitto::start();
+    let site = Site::new(&broker);
+    let kitchen = site.agent_config("pi-kitchen", "kitchen");
+    let mut agent = Agent::start(&kitchen);
+
+    site.release("1.0.0");
+    site.ctl(&["deploy", "hello@1.0.0", "--to", "site=kitchen"]);
+    site.wait_for_hello(&agent);
+    site.wait_for_state("pi-kitchen", "1.0.0", "running", &agent);
+
+    // The agent is killed and starts what it had, before any broker speaks to it.
+    broker.kill();
+    agent.kill();
+    agent = Agent::start(&kitchen);
+    site.wait_for_hello(&agent);
+
+    // The broker comes back with what it persisted.
+    broker.restart();
+    site.wait_for_state("pi-kitchen", "1.0.0", "running", &agent);
+
+    // A newer release, with the broker killed right after the operator's tool is done with it.
+    site.release("1.1.0");
+    site.ctl(&["deploy", "hello@1.1.0", "--to", "site=kitchen"]);
+    broker.kill();
+    broker.restart();
+    site.wait_for_state("pi-kitchen", "1.1.0", "running", &agent);
+    site.wait_for_hello(&agent);
+
+    // An agent that was away while the fleet moved on.
+    agent.kill();
+    site.release("1.2.0");
+    site.ctl(&["deploy", "hello@1.2.0", "--to", "site=kitchen"]);
+    broker.stop();
+    broker.restart();
+    agent = Agent::start(&kitchen);
+    site.wait_for_state("pi-kitchen", "1.2.0", "running", &agent);
+    site.wait_for_hello(&agent);
+
+    // Another site is not meant, and a device that ends well says so.
+    site.ctl(&["deploy", "hello@1.0.0", "--to", "site=hall"]);
+    site.wait_for_state("pi-kitchen", "1.2.0", "running", &agent);
+    agent.terminate();
+    eventually("the device is offline", Duration::from_secs(10), || {
+        site.status().iter().any(|device| device["device"] == "pi-kitchen" && device["online"] == false)
+    });
+}
+
+fn a_broker_that_refuses_us_is_named() {
+    let broker = Mosquitto::start();
+    let site = Site::new(&broker);
+
+    let config = site.agent_config("pi-hall", "hall");
+    let text = std::fs::read_to_string(&config).unwrap();
+
+    let wrong = config.with_file_name("wrong-password.toml");
+    std::fs::write(&wrong, text.replace("password_file = \"password\"", "password = \"wrong\"")).unwrap();
+    let agent = Agent::start(&wrong);
+    agent.wait_for_log("the broker refuses the connection");
+    drop(agent);
+
+    let nobody = config.with_file_name("no-certificate.toml");
+    let without: Vec<_> = text.lines().filter(|l| !l.starts_with("certificate") && !l.starts_with("key =")).collect();
+    std::fs::write(&nobody, without.join("\n")).unwrap();
+    let agent = Agent::start(&nobody);
+    agent.wait_for_log("no broker: ");
+    drop(agent);
+
+    // The operator hears of it too, and is not left waiting.
+    let refused =
+        site.try_ctl(&["--timeout", "3s", "status", "--fleet", site.fleet_without_certificate().to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}
