@@ -5,9 +5,7 @@
 
 mod common;
 
-use std::io;
-
-use common::{Board, Fleet, LIMIT, Operator, broker, everywhere, free_port, release, sign};
+use common::{Board, Fleet, Operator, broker, everywhere, free_port, release, sign};
 use dunlin_core::{
     limits,
     wire::{
@@ -15,12 +13,6 @@ use dunlin_core::{
         state::{DeviceState, Phase},
     },
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
-
 /// A board that runs `hello` by plan 1, and its operator.
 struct Scene {
     fleet: Fleet,
@@ -71,14 +63,7 @@ impl Scene {
     }
 
     async fn answers(&self) {
-        let ask = async {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await?;
-            io::Result::Ok(answer)
-        };
-        let answer = timeout(LIMIT, ask).await.expect("an answer").unwrap();
+        let answer = common::get(self.port).await;
         assert!(answer.ends_with("Hello, WASM!"), "{answer}");
     }
 

@@ -6,6 +6,7 @@
 pub mod broker;
 
 use std::{
+    io,
     net::{Ipv4Addr, TcpListener},
     path::Path,
     sync::Arc,
@@ -30,7 +31,13 @@ use dunlin_core::{
 };
 use ed25519_dalek::{Signer, SigningKey};
 use tempfile::TempDir;
-use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::oneshot,
+    task::JoinHandle,
+    time::timeout,
+};
 
 /// Long enough for anything on a busy machine, and never waited for when all is well.
 pub const LIMIT: Duration = Duration::from_secs(30);
@@ -175,6 +182,26 @@ impl Board {
     }
 }
 
+/// Waits until somebody answers on this port of loopback; what they say.
+pub async fn get(port: u16) -> String {
+    let ask = || async move {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        io::Result::Ok(answer)
+    };
+    let answer = async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    timeout(LIMIT, answer).await.expect("an answer")
+}
+
 pub fn device() -> DeviceId {
     "pi-1".parse().unwrap()
 }
@@ -190,11 +217,25 @@ impl Operator {
     pub async fn connect(fleet: &Fleet, broker: &link::Broker) -> Self {
         let mut operator = Self { link: Link::new(broker.clone(), "operator", None), topics: fleet.topics() };
         operator.until("a connection", |event| matches!(event, link::Event::Connected(_)).then_some(())).await;
-        for topic in [Topic::State(device()), Topic::Event(device())] {
-            operator.link.subscribe(operator.topics.format(&topic));
-            operator.until("a subscription", |e| matches!(e, link::Event::Subscribed { .. }).then_some(())).await;
-        }
+        operator.follow(&Topic::State(device())).await;
+        operator.follow(&Topic::Event(device())).await;
         operator
+    }
+
+    /// Subscribes to a topic.
+    pub async fn follow(&mut self, topic: &Topic) {
+        self.link.subscribe(self.topics.format(topic));
+        self.until("a subscription", |e| matches!(e, link::Event::Subscribed { .. }).then_some(())).await;
+    }
+
+    /// Waits for the device to say what it misses of a module.
+    pub async fn wanted(&mut self, module: Digest) -> Vec<u8> {
+        let want = self.topics.format(&Topic::Want(module));
+        self.until("what is wanted", |event| {
+            let link::Event::Message { topic, payload } = event else { return None };
+            (*topic == want).then(|| payload.to_vec())
+        })
+        .await
     }
 
     /// Publishes under one of the fleet's topics, retained, and waits until the broker has it.
@@ -207,6 +248,10 @@ impl Operator {
     /// Publishes a release, signed, and its module's chunks.
     pub async fn release(&mut self, fleet: &Fleet, release: &Release, module: &[u8]) {
         self.chunks(release, module).await;
+        self.release_envelope(fleet, release).await;
+    }
+
+    pub async fn release_envelope(&mut self, fleet: &Fleet, release: &Release) {
         let envelope = sign(release, &fleet.release_key);
         self.publish(&Topic::Release(Envelope::unsigned(release).digest()), envelope).await;
     }
