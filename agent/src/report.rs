@@ -57,6 +57,12 @@ impl Reporter {
         self.event(link, What::Accepted { sequence }, now);
     }
 
+    /// A new root is in force.
+    pub(crate) fn rooted(&mut self, link: &mut Link, version: u64, now: Timestamp) {
+        tracing::info!(version, "root accepted");
+        self.event(link, What::Root { version }, now);
+    }
+
     /// Something was refused. The same thing said again is not news.
     pub(crate) fn refused(&mut self, link: &mut Link, refusal: &Refusal, now: Timestamp) {
         let (code, why) = (refusal.code.to_string(), refusal.sentence.clone());

@@ -26,6 +26,8 @@ pub struct Actual {
     pub apps: BTreeMap<AppName, Ran>,
     /// Releases that this device will not run as these apps while the plan stays as it is.
     pub refused: BTreeSet<(AppName, Digest)>,
+    /// Releases that must not go on running: the root in force revokes them, or sets a floor above them.
+    pub banned: BTreeSet<Digest>,
 }
 
 /// What an app was last started with.
@@ -63,7 +65,7 @@ pub enum Action {
         /// With what.
         setup: Setup,
     },
-    /// Stop an app: the plan has it no more, or pauses it.
+    /// Stop an app: the plan has it no more or pauses it, or the root bans what runs.
     Stop {
         /// The app.
         app: AppName,
@@ -82,8 +84,8 @@ pub enum Action {
 /// The steps that bring a device nearer to these assignments.
 pub fn reconcile(assignments: &[&Assignment], policy: &Policy, actual: &Actual) -> Vec<Action> {
     let wanted = |app: &AppName| assignments.iter().any(|a| a.app == *app && !a.paused);
-    let gone = actual.apps.keys().filter(|app| !wanted(app));
-    let stops = gone.map(|app| Action::Stop { app: app.clone() });
+    let ends = |(app, ran): &(&AppName, &Ran)| !wanted(app) || actual.banned.contains(&ran.release);
+    let stops = actual.apps.iter().filter(ends).map(|(app, _)| Action::Stop { app: app.clone() });
     let steps = assignments.iter().filter(|a| !a.paused).filter_map(|a| step(a, policy, actual));
     stops.chain(steps).collect()
 }

@@ -16,7 +16,8 @@ use dunlin_core::{
     reconcile::Ran,
     supervise,
     supervise::{Effect, Supervisor},
-    wire::{AppName, Probe, Version, state::Phase},
+    trust::Verified,
+    wire::{AppName, Probe, Release, state::Phase},
 };
 use dunlin_host::{Ended, Guest, Limits, Listener, Program};
 use tokio::{
@@ -32,8 +33,7 @@ pub(crate) use ports::Ports;
 
 /// What to run.
 pub(crate) struct Spec {
-    pub(crate) app: AppName,
-    pub(crate) version: Version,
+    pub(crate) release: Verified<Release>,
     pub(crate) ran: Ran,
     pub(crate) program: Program,
     pub(crate) setup: Setup,
@@ -42,7 +42,7 @@ pub(crate) struct Spec {
 /// A running app, as the driver holds it. Dropped, it and its guest are gone.
 pub(crate) struct App {
     pub(crate) ran: Ran,
-    pub(crate) version: Version,
+    pub(crate) release: Verified<Release>,
     pub(crate) ports: Vec<u16>,
     pub(crate) status: Status,
     task: JoinHandle<()>,
@@ -104,10 +104,10 @@ impl App {
     /// Starts an app's task.
     pub(crate) fn start(spec: Spec, surroundings: Surroundings) -> Self {
         let ports = spec.setup.listen.iter().filter_map(|l| l.host).collect();
-        let (ran, version) = (spec.ran, spec.version.clone());
+        let (ran, release) = (spec.ran, spec.release.clone());
         let status = Status { phase: Phase::Starting, why: None, failures: 0 };
         let task = tokio::spawn(Task::new(spec, surroundings, status.clone()).run());
-        Self { ran, version, ports, status, task }
+        Self { ran, release, ports, status, task }
     }
 }
 
@@ -179,7 +179,7 @@ impl Task {
     async fn launch(&mut self) -> Result<(), String> {
         self.listeners.clear();
         for listen in &self.spec.setup.listen {
-            let socket = self.around.ports.listen(&self.spec.app, listen.host).await?;
+            let socket = self.around.ports.listen(&self.spec.release.app, listen.host).await?;
             self.listeners.push(socket);
         }
         // A fresh one for each run: what an earlier run said last is not about this one.
@@ -194,19 +194,15 @@ impl Task {
 
     fn guest(&self) -> Guest {
         let setup = &self.spec.setup;
-        let app = self.spec.app.as_str();
+        let app = &self.spec.release.app;
         let nonblocking = setup.listen.iter().map(|listen| listen.nonblocking);
         let sockets = self.listeners.iter().cloned();
         Guest {
-            args: [app.to_owned()].into_iter().chain(setup.args.iter().cloned()).collect(),
+            args: [app.to_string()].into_iter().chain(setup.args.iter().cloned()).collect(),
             env: setup.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
             listeners: sockets.zip(nonblocking).map(|(socket, nonblocking)| Listener { socket, nonblocking }).collect(),
             limits: limits(setup.memory_bytes),
-            observer: Box::new(Lines::new(
-                self.spec.app.clone(),
-                Arc::clone(&self.around.watch),
-                Arc::clone(&self.accepting),
-            )),
+            observer: Box::new(Lines::new(app.clone(), Arc::clone(&self.around.watch), Arc::clone(&self.accepting))),
             ..Guest::default()
         }
     }
@@ -234,7 +230,7 @@ impl Task {
         if status != self.reported {
             self.reported = status.clone();
             // The driver is gone only when this task is about to be.
-            let _ = self.around.reports.send(Report { app: self.spec.app.clone(), ran: self.spec.ran, status });
+            let _ = self.around.reports.send(Report { app: self.spec.release.app.clone(), ran: self.spec.ran, status });
         }
     }
 }

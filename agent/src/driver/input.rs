@@ -1,10 +1,12 @@
 //! Inputs, handled: each is held against the rules before anything changes.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use dunlin_core::{
     Refusal,
-    trust::{Accepted, Verified, accept_plan, verify_release},
-    wire::{AppName, Digest, Plan, Topic},
+    trust::{Accepted, Verified, accept_plan, stands, verify_release},
+    wire::{AppName, Digest, Plan, Root, Topic},
 };
 
 use super::{
@@ -45,13 +47,14 @@ impl Driver {
     }
 
     fn handle_connected(&mut self, abilities: Abilities) {
-        tracing::info!(fleet = %self.root.fleet, device = %self.device, "connected");
+        tracing::info!(fleet = %self.root().fleet, device = %self.device, "connected");
         if !abilities.retain {
             tracing::warn!("this broker keeps no retained messages: plans arrive only while this device is connected");
         }
         self.around.watch.link(Ok(()));
         self.connected = true;
         self.asked.clear();
+        self.link.subscribe(self.topics.format(&Topic::Root(self.roots.next_version())));
         self.link.subscribe(self.topics.format(&Topic::Plan));
         self.reporter.online(&mut self.link);
         let now = self.around.clock.now();
@@ -60,6 +63,7 @@ impl Driver {
 
     async fn handle_message(&mut self, topic: &str, payload: Bytes) {
         match self.topics.parse(topic) {
+            Some(Topic::Root(version)) if version == self.roots.next_version() => self.handle_root(&payload).await,
             Some(Topic::Plan) => self.handle_plan(&payload).await,
             Some(Topic::Release(digest)) => self.handle_release(digest, payload).await,
             Some(Topic::Blob(module, index)) => self.handle_chunk(module, index, &payload),
@@ -68,13 +72,49 @@ impl Driver {
         }
     }
 
+    async fn handle_root(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let root = match self.roots.verify_next(bytes) {
+            Ok(root) => root,
+            Err(refusal) => return self.refuse(&refusal),
+        };
+        let (path, bytes) = (self.store.root_path(root.version), root.to_bytes());
+        if self.persist(path, bytes).await {
+            self.adopt(root);
+        }
+    }
+
+    /// A root that was persisted is in force: everything is held against it anew.
+    fn adopt(&mut self, root: Verified<Root>) {
+        let (version, now) = (root.version, self.now());
+        self.link.unsubscribe(self.topics.format(&Topic::Root(version)));
+        self.roots.adopt(root);
+        self.reporter.rooted(&mut self.link, version, now);
+        self.link.subscribe(self.topics.format(&Topic::Root(self.roots.next_version())));
+        // What this root bans ends now. What it only does not know the keys of any more goes on.
+        let running = self.apps.values().map(|app| &app.release);
+        let banned = running.filter(|release| stands(self.roots.current(), release).is_err());
+        self.actual.banned = banned.map(Verified::digest).collect();
+        self.actual.releases.clear();
+        self.reconsider();
+        // What was refused under the last root may be good under this one, and brokers send a
+        // retained message once for each subscription.
+        for release in std::mem::take(&mut self.asked) {
+            self.link.unsubscribe(self.topics.format(&Topic::Release(release)));
+        }
+        self.link.unsubscribe(self.topics.format(&Topic::Plan));
+        self.link.subscribe(self.topics.format(&Topic::Plan));
+    }
+
     async fn handle_plan(&mut self, bytes: &[u8]) {
         // An empty retained message is how MQTT says that there is none.
         if bytes.is_empty() {
             return;
         }
-        let last = self.plan.as_ref().map(Verified::mark);
-        match accept_plan(&self.root, last.as_ref(), bytes, self.now()) {
+        let last = self.plan.as_ref().and_then(|plan| plan.mark_under(self.root()));
+        match accept_plan(self.root(), last.as_ref(), bytes, self.now()) {
             Ok(Accepted::Same) => {}
             Ok(Accepted::New(plan)) => self.accept(plan).await,
             Err(refusal) => self.refuse(&refusal),
@@ -84,17 +124,21 @@ impl Driver {
     /// *Persist last: trusted state is written only after every check passed; it is persisted
     /// before it is acted on.*
     async fn accept(&mut self, plan: Verified<Plan>) {
-        let (path, bytes) = (self.store.plan_path(), plan.to_bytes());
-        let written = tokio::task::spawn_blocking(move || write_atomically(&path, &bytes)).await;
-        match written {
-            Ok(Ok(())) => {
-                let (sequence, now) = (plan.sequence, self.now());
-                self.reporter.accepted(&mut self.link, sequence, now);
-                self.obey(plan);
-            }
-            Ok(Err(failure)) => tracing::error!("plan {} is not obeyed: {failure}", plan.sequence),
-            Err(error) => tracing::error!("plan {} is not obeyed: {error}", plan.sequence),
+        if self.persist(self.store.plan_path(), plan.to_bytes()).await {
+            let (sequence, now) = (plan.sequence, self.now());
+            self.reporter.accepted(&mut self.link, sequence, now);
+            self.obey(plan);
         }
+    }
+
+    /// Writes a file that is to outlast a power cut; says why if it can't.
+    async fn persist(&self, path: PathBuf, bytes: Vec<u8>) -> bool {
+        match tokio::task::spawn_blocking(move || write_atomically(&path, &bytes)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(failure)) => tracing::error!("{failure}"),
+            Err(error) => tracing::error!("a file was not written: {error}"),
+        }
+        false
     }
 
     async fn handle_release(&mut self, digest: Digest, bytes: Bytes) {
@@ -103,15 +147,10 @@ impl Driver {
         }
         let mut refusal = None;
         for assignment in self.assignments().iter().filter(|a| a.release.digest == digest) {
-            match verify_release(&self.root, &assignment.app, &assignment.release, &bytes) {
+            match verify_release(self.root(), &assignment.app, &assignment.release, &bytes) {
                 Ok(release) => {
-                    let path = self.store.release_path(&digest);
-                    let stored = bytes.clone();
-                    let written = tokio::task::spawn_blocking(move || write_atomically(&path, &stored)).await;
-                    if let Ok(Err(failure)) = written {
-                        // It is held in memory; after a restart it is asked for again.
-                        tracing::error!("{failure}");
-                    }
+                    // Were it not written, it is held in memory, and asked for again after a restart.
+                    self.persist(self.store.release_path(&digest), bytes.to_vec()).await;
                     self.actual.releases.insert(digest, release);
                     self.recall();
                     return;
@@ -173,6 +212,8 @@ impl Driver {
                     return;
                 }
                 match outcome {
+                    // A root that came meanwhile may have banned it.
+                    _ if self.actual.refused.contains(&(app.clone(), ran.release)) => self.keep_what_ran(&app),
                     Ok(spec) => self.start(*spec),
                     Err(not_staged) => self.handle_not_staged(&app, ran.release, not_staged),
                 }
@@ -182,20 +223,24 @@ impl Driver {
     }
 
     fn start(&mut self, spec: Spec) {
-        let app = spec.app.clone();
-        tracing::info!(%app, version = %spec.version, "starting");
+        let app = spec.release.app.clone();
+        tracing::info!(%app, version = %spec.release.version, "starting");
         // The old one is ended first; its ports stay open, and who connects now waits in them.
         drop(self.apps.remove(&app));
         self.apps.insert(app, App::start(spec, self.around.clone()));
         self.close_ports();
     }
 
-    fn handle_not_staged(&mut self, app: &AppName, release: Digest, not_staged: NotStaged) {
-        // What ran before still does.
+    /// A release was not started: what ran before still does.
+    fn keep_what_ran(&mut self, app: &AppName) {
         match self.apps.get(app).map(|app| app.ran) {
             Some(ran) => self.actual.apps.insert(app.clone(), ran),
             None => self.actual.apps.remove(app),
         };
+    }
+
+    fn handle_not_staged(&mut self, app: &AppName, release: Digest, not_staged: NotStaged) {
+        self.keep_what_ran(app);
         match not_staged {
             NotStaged::Refused(refusal) => self.refuse_release(app, release, refusal),
             NotStaged::Damaged { module, path, refusal } => {

@@ -4,9 +4,10 @@ use std::{fs, path::PathBuf};
 
 use dunlin_core::{
     Code, Refusal,
+    policy::Setup,
     reconcile::Ran,
-    trust::check_module,
-    wire::{AppName, Digest, Module},
+    trust::{Verified, check_module},
+    wire::{AppName, Digest, Release},
 };
 use dunlin_host::Program;
 
@@ -42,31 +43,31 @@ pub(super) fn finish(part: Part, module: Digest) -> Done {
 
 /// Everything that is needed to compile a release, and to start it afterwards.
 pub(super) struct Stage {
-    pub(super) app: AppName,
-    pub(super) version: dunlin_core::wire::Version,
-    pub(super) module: Module,
+    pub(super) release: Verified<Release>,
     pub(super) path: PathBuf,
     pub(super) ran: Ran,
-    pub(super) setup: dunlin_core::policy::Setup,
+    pub(super) setup: Setup,
 }
 
 /// Reads, hashes and compiles. *Re-hash: again each time it is loaded from disk.*
 pub(super) fn stage(stage: Stage) -> Done {
-    let (app, ran) = (stage.app.clone(), stage.ran);
+    let (app, ran) = (stage.release.app.clone(), stage.ran);
     let outcome = compile(stage).map(Box::new);
     Done::Staged { app, ran, outcome }
 }
 
 fn compile(stage: Stage) -> Result<Spec, NotStaged> {
-    let Stage { app, version, module, path, ran, setup } = stage;
+    let Stage { release, path, ran, setup } = stage;
+    let module = &release.module;
     let bytes = fs::read(&path).map_err(Failure::disk("read", &path)).map_err(NotStaged::Failed)?;
-    check_module(&module, bytes.len() as u64, Digest::of(&bytes)).map_err(|refusal| NotStaged::Damaged {
+    check_module(module, bytes.len() as u64, Digest::of(&bytes)).map_err(|refusal| NotStaged::Damaged {
         module: module.sha256,
         path,
         refusal,
     })?;
     let program = Program::compile(&bytes, &limits(setup.memory_bytes)).map_err(|rejected| {
-        NotStaged::Refused(Refusal::new(Code::BadModule, format!("{app} {version}: {rejected}")))
+        let sentence = format!("{} {}: {rejected}", release.app, release.version);
+        NotStaged::Refused(Refusal::new(Code::BadModule, sentence))
     })?;
-    Ok(Spec { app, version, ran, program, setup })
+    Ok(Spec { release, ran, program, setup })
 }

@@ -18,7 +18,7 @@ use dunlin_core::{
     policy::Policy,
     reconcile::{Actual, Ran},
     refusal::Refusal,
-    trust::{self, Verified},
+    trust::{self, Chain, Verified},
     wire::{
         AppName, Assignment, DeviceId, Digest, Plan, Root, Timestamp, Topics,
         plan::Labels,
@@ -45,7 +45,7 @@ pub(crate) struct Driver {
     labels: Labels,
     policy: Policy,
     topics: Topics,
-    root: Verified<Root>,
+    roots: Chain,
     plan: Option<Verified<Plan>>,
     actual: Actual,
     /// Why each refused release is.
@@ -75,9 +75,9 @@ pub(crate) enum Input {
 
 impl Driver {
     pub(crate) fn new(config: Config, watch: Arc<dyn Watch>) -> Result<Self, Failure> {
-        let root = config.read_root()?;
+        let given = config.read_root()?;
         let store = Arc::new(Store::open(&config.state_dir)?);
-        let topics = Topics::new(&config.prefix, &root.fleet);
+        let topics = Topics::new(&config.prefix, &given.fleet);
         let will = Reporter::will(&config.device, &topics);
         let link = Link::new(config.broker, config.device.as_str(), Some(will));
         let (reports_in, reports) = mpsc::unbounded_channel();
@@ -88,7 +88,7 @@ impl Driver {
             labels: config.labels,
             policy: config.policy,
             topics,
-            root,
+            roots: Chain::new(given),
             plan: None,
             actual: Actual::default(),
             refusals: BTreeMap::new(),
@@ -108,8 +108,9 @@ impl Driver {
 
     /// Takes up what an earlier life persisted. What cannot be read is said and fetched again.
     pub(crate) fn resume(&mut self) {
+        self.walk_stored_roots();
         let stored = match self.store.plan() {
-            Ok(Some(bytes)) => trust::stored_plan(&self.root, &bytes),
+            Ok(Some(bytes)) => self.roots.stored_plan(&bytes),
             Ok(None) => return,
             Err(failure) => return tracing::error!("{failure}"),
         };
@@ -120,6 +121,25 @@ impl Driver {
                 tracing::error!(code = refusal.code.as_str(), "{}: {}", path.display(), refusal.sentence);
             }
         }
+    }
+
+    fn walk_stored_roots(&mut self) {
+        loop {
+            let path = self.store.root_path(self.roots.next_version());
+            match self.store.root(self.roots.next_version()) {
+                Ok(Some(bytes)) => match self.roots.verify_next(&bytes) {
+                    Ok(root) => self.roots.adopt(root),
+                    // The broker has it, too.
+                    Err(refusal) => return tracing::error!("{}: {refusal}", path.display()),
+                },
+                Ok(None) => return,
+                Err(failure) => return tracing::error!("{failure}"),
+            }
+        }
+    }
+
+    fn root(&self) -> &Verified<Root> {
+        self.roots.current()
     }
 
     /// What happens next. Dropping the future loses nothing.
@@ -149,6 +169,11 @@ impl Driver {
     /// A plan that was persisted: from now on it holds.
     fn obey(&mut self, plan: Verified<Plan>) {
         self.plan = Some(plan);
+        self.reconsider();
+    }
+
+    /// What was refused may not be any more: the plan or the root is another.
+    fn reconsider(&mut self) {
         self.refusals.clear();
         self.actual.refused.clear();
         self.recall();
@@ -183,10 +208,10 @@ impl Driver {
         let plan = self.plan.as_ref();
         let state = DeviceState {
             device: self.device.clone(),
-            fleet: self.root.fleet.clone(),
+            fleet: self.root().fleet.clone(),
             labels: self.labels.clone(),
             agent: env!("CARGO_PKG_VERSION").into(),
-            root: self.root.version,
+            root: self.root().version,
             plan: plan.map(|plan| PlanState { sequence: plan.sequence, digest: plan.digest() }),
             apps: self.assignments().iter().map(|assignment| self.app_state(assignment)).collect(),
             refused: None,
@@ -219,7 +244,7 @@ impl Driver {
         let Ran { release, .. } = app.ran;
         AppState {
             release,
-            version: Some(app.version.clone()),
+            version: Some(app.release.version.clone()),
             phase: app.status.phase,
             why: app.status.why.clone(),
             failures: app.status.failures,

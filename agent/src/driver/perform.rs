@@ -32,8 +32,9 @@ impl Driver {
                 continue;
             }
             match self.store.release(&order.digest) {
-                Ok(Some(bytes)) => match verify_release(&self.root, &app, &order, &bytes) {
+                Ok(Some(bytes)) => match verify_release(self.root(), &app, &order, &bytes) {
                     Ok(release) => drop(self.actual.releases.insert(order.digest, release)),
+                    Err(refusal) if refusal.code.condemns_release() => self.refuse_release(&app, order.digest, refusal),
                     // It is asked for again; whoever has the right one may send it.
                     Err(refusal) => tracing::error!(%app, "the stored release: {refusal}"),
                 },
@@ -86,10 +87,8 @@ impl Driver {
         let Some(verified) = self.actual.releases.get(&release) else { return };
         let ran = Ran { release, setup: setup.digest() };
         let stage = jobs::Stage {
-            app: app.clone(),
-            version: verified.version.clone(),
             path: self.store.module_path(&verified.module.sha256),
-            module: verified.module.clone(),
+            release: verified.clone(),
             ran,
             setup,
         };

@@ -3,6 +3,7 @@
 //! ```text
 //! state/lock              held while an agent runs
 //!       plan              the envelope in force
+//!       roots/<n>         envelopes, from the one after the root that the board was given
 //!       releases/<digest> envelopes
 //!       blobs/<sha256>    whole modules; <sha256>.part while they are fetched
 //! ```
@@ -39,7 +40,7 @@ pub struct Store {
 impl Store {
     /// Opens or makes the folder, and holds it.
     pub fn open(dir: &Path) -> Result<Self, Failure> {
-        for folder in [dir.to_owned(), dir.join("releases"), dir.join("blobs")] {
+        for folder in [dir.to_owned(), dir.join("roots"), dir.join("releases"), dir.join("blobs")] {
             fs::create_dir_all(&folder).map_err(Failure::disk("create", &folder))?;
         }
         let path = dir.join("lock");
@@ -56,6 +57,16 @@ impl Store {
     /// Where the plan is kept.
     pub fn plan_path(&self) -> PathBuf {
         self.dir.join("plan")
+    }
+
+    /// The envelope of a root.
+    pub fn root(&self, version: u64) -> Result<Option<Vec<u8>>, Failure> {
+        read(&self.root_path(version))
+    }
+
+    /// Where a root is kept.
+    pub fn root_path(&self, version: u64) -> PathBuf {
+        self.dir.join("roots").join(version.to_string())
     }
 
     /// The envelope of a release.
@@ -121,6 +132,6 @@ mod tests {
         write_atomically(&store.plan_path(), b"new").unwrap();
         assert_eq!(store.plan().unwrap().as_deref(), Some(&b"new"[..]));
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 4, "no temporary file stays: {left:?}");
+        assert_eq!(left.len(), 5, "no temporary file stays: {left:?}");
     }
 }

@@ -55,7 +55,6 @@ pub struct Fleet {
 impl Fleet {
     pub fn new(name: &str) -> Self {
         let [root_key, release_key, deploy_key] = [1, 2, 3].map(|seed| SigningKey::from_bytes(&[seed; 32]));
-        let role = |key: &SigningKey| Role { keys: vec![PublicKey(key.verifying_key().to_bytes())], threshold: 1 };
         let root = Root {
             fleet: name.parse().unwrap(),
             version: 1,
@@ -120,11 +119,25 @@ pub fn release(app: &str, counter: u64, module: &[u8], port: Option<u16>) -> Rel
 
 /// A document in its envelope, signed with one key.
 pub fn sign<D: Document>(document: &D, key: &SigningKey) -> Vec<u8> {
+    sign_with(document, &[key])
+}
+
+/// A document in its envelope, signed with these keys.
+pub fn sign_with<D: Document>(document: &D, keys: &[&SigningKey]) -> Vec<u8> {
     let mut envelope = Envelope::unsigned(document);
-    let signature = key.sign(&envelope.message());
-    let key = PublicKey(key.verifying_key().to_bytes());
-    envelope.signatures.push(Signature { key, r: *signature.r_bytes(), s: *signature.s_bytes() });
+    let message = envelope.message();
+    let sign = |key: &&SigningKey| {
+        let signature = key.sign(&message);
+        let key = PublicKey(key.verifying_key().to_bytes());
+        Signature { key, r: *signature.r_bytes(), s: *signature.s_bytes() }
+    };
+    envelope.signatures = keys.iter().map(sign).collect();
     envelope.encode()
+}
+
+/// A role of one key.
+pub fn role(key: &SigningKey) -> Role {
+    Role { keys: vec![PublicKey(key.verifying_key().to_bytes())], threshold: 1 }
 }
 
 /// A port that nobody listens on just now.
@@ -286,7 +299,7 @@ impl Operator {
             let parsed: Event = (*topic == event).then(|| serde_json::from_slice(payload).unwrap())?;
             match parsed.what {
                 What::Refused { code, .. } => Some(code),
-                What::Accepted { .. } | What::App { .. } => None,
+                What::Accepted { .. } | What::Root { .. } | What::App { .. } => None,
             }
         })
         .await

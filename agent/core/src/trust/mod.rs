@@ -6,6 +6,7 @@
 
 mod signatures;
 
+mod chain;
 mod plan;
 mod release;
 mod root;
@@ -13,9 +14,10 @@ mod root;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
+pub use chain::Chain;
 pub use plan::{Accepted, PlanMark, accept_plan, stored_plan};
 pub(crate) use release::fits_order;
-pub use release::{check_chunk, check_module, verify_release};
+pub use release::{check_chunk, check_module, stands, verify_release};
 pub use root::{first_root, next_root};
 
 use crate::wire::{Digest, Envelope, Timestamp};

@@ -32,6 +32,15 @@ impl Verified<Plan> {
     pub fn mark(&self) -> PlanMark {
         PlanMark { sequence: self.sequence, digest: self.digest() }
     }
+
+    /// The mark below which no plan is accepted under this root: none if the plan in force is not
+    /// by its deploy keys any more.
+    ///
+    /// So a root that changes the deploy keys frees a fleet from a stolen one that signed the
+    /// highest sequence there is. Older plans can't come back by this: they are not by the new keys.
+    pub fn mark_under(&self, root: &Root) -> Option<PlanMark> {
+        signatures::check(&self.envelope, &root.deploy).is_ok().then(|| self.mark())
+    }
 }
 
 /// Holds a plan that was received against all rules, at this time.

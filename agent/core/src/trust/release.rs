@@ -23,13 +23,20 @@ pub fn verify_release(
     signed_by_any(root, app, &envelope)?;
     let document: Release = envelope.body()?;
     fits_order(&document, app, order)?;
-    let counter = document.counter;
+    let release = Verified { document, envelope };
+    stands(root, &release)?;
+    Ok(release)
+}
+
+/// Holds if a root lets this release run: asked of what runs, too, when a new root comes.
+pub fn stands(root: &Root, release: &Verified<Release>) -> Result<(), Refusal> {
+    let Release { app, counter, version, module, .. } = &release.document;
     // Never below a security floor.
     let floor = root.floor(app);
-    ensure!(counter >= floor, BelowFloor, "{app} {counter}, below the floor of {floor}");
-    let revoked = root.revoked.contains(&digest) || root.revoked.contains(&document.module.sha256);
-    ensure!(!revoked, Revoked, "{app} {}, which root {} revokes", document.version, root.version);
-    Ok(Verified { document, envelope })
+    ensure!(*counter >= floor, BelowFloor, "{app} {counter}, below the floor of {floor}");
+    let revoked = root.revoked.contains(&release.digest()) || root.revoked.contains(&module.sha256);
+    ensure!(!revoked, Revoked, "{app} {version}, which root {} revokes", root.version);
+    Ok(())
 }
 
 /// Holds if a release is what a plan orders for an app. Whoever finds a verified release by its

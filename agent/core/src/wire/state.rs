@@ -147,6 +147,11 @@ pub enum What {
         /// The plan's sequence.
         sequence: u64,
     },
+    /// A new root is in force.
+    Root {
+        /// Its version.
+        version: u64,
+    },
     /// Something was refused.
     Refused {
         /// The stable code.
