@@ -18,7 +18,10 @@ use dunlin_core::{
     wire::{DeviceId, Root, plan::Labels},
 };
 
-use crate::{Failure, link::Broker};
+use crate::{
+    Failure,
+    link::{Broker, Tls},
+};
 
 /// Where the agent looks for its configuration.
 pub const PATH: &str = "/etc/dunlin/agent.toml";
@@ -36,6 +39,8 @@ pub struct Config {
     pub root: PathBuf,
     /// Its broker.
     pub broker: Broker,
+    /// Certificates of servers that modules are downloaded from.
+    pub http: Tls,
     /// What all topics begin with.
     pub prefix: String,
     /// What apps may have.
@@ -98,6 +103,9 @@ impl Config {
         problems.extend(self.read_root().err().map(|failure| format!("`root`: {failure}")));
         if self.broker.url.is_tls() {
             problems.extend(self.broker.tls.client_config().err().map(|error| format!("[broker]: {error}")));
+        }
+        if self.http.ca.is_some() {
+            problems.extend(self.http.client_config().err().map(|error| format!("[http]: {error}")));
         }
         if let Err(source) = fs::create_dir_all(&self.state_dir) {
             problems.push(format!("`state`: cannot create {}: {source}", self.state_dir.display()));

@@ -37,7 +37,16 @@ pub(super) struct Raw {
     labels: Labels,
     broker: RawBroker,
     #[serde(default)]
+    http: RawHttp,
+    #[serde(default)]
     policy: RawPolicy,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawHttp {
+    /// `ca = "ca.pem"`
+    ca: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +106,7 @@ impl Raw {
             root: absolute(self.root)?,
             prefix: self.broker.prefix.clone().unwrap_or_else(|| topic::PREFIX.into()),
             broker: self.broker.resolve(&absolute)?,
+            http: Tls { ca: self.http.ca.map(absolute).transpose()?, client: None },
             policy: Policy {
                 memory_bytes_max: self.policy.memory.map_or(policy.memory_bytes_max, |size| size.0),
                 port_min: self.policy.port_min.unwrap_or(policy.port_min),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     apps::{App, Report, Spec},
-    fetch::BadChunk,
+    fetch::{BadChunk, Brought},
     link::{Abilities, Event},
     store::{NotFinished, write_atomically},
 };
@@ -26,6 +26,7 @@ impl Driver {
             Input::Link(event) => self.handle_link(event).await,
             Input::App(report) => self.handle_app(report),
             Input::Job(done) => self.handle_job(done),
+            Input::Download(brought) => self.handle_download(brought),
             Input::Time => {}
         }
     }
@@ -186,6 +187,18 @@ impl Driver {
                 // Begun again from what the disk did take, at the next change.
                 tracing::error!("{failure}");
                 self.fetches.remove(&module);
+            }
+        }
+    }
+
+    fn handle_download(&mut self, brought: Brought) {
+        match brought {
+            Brought::Chunk { module, index, bytes } => self.handle_chunk(module, index, &bytes),
+            Brought::Refused(refusal) => self.refuse(&refusal),
+            Brought::Over { module } => {
+                if let Some(fetch) = self.fetches.get_mut(&module) {
+                    fetch.handle_download_over();
+                }
             }
         }
     }

@@ -32,7 +32,7 @@ use crate::{
     agent::Watch,
     apps::{App, Clock, Ports, Report, Surroundings},
     config::Config,
-    fetch::Fetch,
+    fetch::{Brought, Downloads, Fetch},
     link::{self, Link},
     report::Reporter,
     store::Store,
@@ -56,6 +56,7 @@ pub(crate) struct Driver {
     /// Releases that were subscribed to in this session.
     asked: BTreeSet<Digest>,
     fetches: BTreeMap<Digest, Fetch>,
+    downloads: Downloads,
     /// Modules that are being finished on a blocking thread.
     finishing: BTreeSet<Digest>,
     apps: BTreeMap<AppName, App>,
@@ -70,6 +71,7 @@ pub(crate) enum Input {
     Link(link::Event),
     App(Report),
     Job(Done),
+    Download(Brought),
     Time,
 }
 
@@ -97,6 +99,7 @@ impl Driver {
             connected: false,
             asked: BTreeSet::new(),
             fetches: BTreeMap::new(),
+            downloads: Downloads::new(config.http),
             finishing: BTreeSet::new(),
             apps: BTreeMap::new(),
             around: Surroundings { ports, reports: reports_in, watch, clock },
@@ -155,6 +158,7 @@ impl Driver {
             event = self.link.next() => Input::Link(event),
             Some(report) = self.reports.recv() => Input::App(report),
             Some(done) = self.jobs.join_next() => Input::Job(done.unwrap_or(Done::Lost)),
+            Some(brought) = self.downloads.next() => Input::Download(brought),
             () = time => Input::Time,
         }
     }

@@ -67,11 +67,11 @@ impl Driver {
 
     fn fetch_module(&mut self, release: Digest) {
         let Some(release) = self.actual.releases.get(&release) else { return };
-        let module = release.module.clone();
+        let (module, urls) = (release.module.clone(), release.urls.clone());
         if self.fetches.contains_key(&module.sha256) || self.finishing.contains(&module.sha256) {
             return;
         }
-        match Fetch::resume(&self.store, module) {
+        match Fetch::resume(&self.store, module, &urls, &mut self.downloads) {
             Ok(mut fetch) => {
                 if self.connected {
                     fetch.handle_connected(self.around.clock.now());

@@ -114,6 +114,7 @@ pub fn release(app: &str, counter: u64, module: &[u8], port: Option<u16>) -> Rel
         },
         health: Health::default(),
         restart: Restart::Always,
+        urls: vec![],
     }
 }
 
@@ -171,6 +172,7 @@ impl Board {
             state_dir: state.path().join("state"),
             root,
             broker: broker.clone(),
+            http: link::Tls::default(),
             prefix: topic::PREFIX.into(),
             policy: Policy { memory_bytes_max: 8 << 20, port_min: 1024 },
             bind: Ipv4Addr::LOCALHOST.into(),

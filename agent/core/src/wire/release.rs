@@ -25,6 +25,8 @@ pub struct Release {
     pub health: Health,
     /// What to do when it ends.
     pub restart: Restart,
+    /// Where the module can be had by HTTP(S), best first; the broker has it where there are none.
+    pub urls: Vec<String>,
 }
 
 /// A module's bytes, described so that each part of them can be checked by itself.
@@ -187,8 +189,20 @@ impl Document for Release {
         asks.args.iter().try_for_each(|arg| check_text(arg, "an argument"))?;
         let (memory, max) = (asks.memory_bytes, limits::GUEST_MEMORY_BYTES_MAX);
         ensure!(memory <= max, Malformed, "{memory} bytes of memory, more than the {max} there can be");
-        self.health.check(asks)
+        self.health.check(asks)?;
+        check_count(self.urls.len(), limits::LIST_MAX, "URLs")?;
+        self.urls.iter().try_for_each(|url| check_url(url))
     }
+}
+
+/// Holds for `http` or `https`, without what would be a secret in everybody's hands.
+pub fn check_url(url: &str) -> Result<(), Refusal> {
+    check_text(url, "a URL")?;
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|c| c.is_ascii_graphic()));
+    let authority = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    ensure!(plain && !authority.contains('@'), Malformed, "{url:?} is not an http:// or https:// URL without a user");
+    Ok(())
 }
 
 impl Health {

@@ -138,6 +138,7 @@ pub(crate) fn release(app: &str, counter: u64) -> Release {
             memory_bytes: 0,
         },
         health: Health::default(),
+        urls: vec![],
         restart: Restart::Always,
     }
 }

@@ -1,4 +1,8 @@
-//! A module on its way from the broker to the disk: performs what [`Transfer`] asks for.
+//! A module on its way to the disk: from the release's URLs where it has any, else from the broker.
+//!
+//! Whoever brings a chunk, it is held against the release's hash before it is written.
+
+mod http;
 
 use dunlin_core::{
     Moment, Refusal,
@@ -11,12 +15,16 @@ use crate::{
     link::Link,
     store::{Part, Store},
 };
+use http::Download;
+pub(crate) use http::{Brought, Downloads};
 
 /// One module's fetch.
 #[derive(Debug)]
 pub(crate) struct Fetch {
     transfer: Transfer,
     part: Part,
+    /// While this goes on, the broker is not asked.
+    download: Option<Download>,
 }
 
 /// Why a chunk did not help.
@@ -27,10 +35,16 @@ pub(crate) enum BadChunk {
 
 impl Fetch {
     /// Goes on where an earlier fetch of the module stopped, even in another life.
-    pub(crate) fn resume(store: &Store, module: Module) -> Result<Self, Failure> {
+    pub(crate) fn resume(
+        store: &Store,
+        module: Module,
+        urls: &[String],
+        downloads: &mut Downloads,
+    ) -> Result<Self, Failure> {
         let part = store.part(module.clone())?;
-        let transfer = Transfer::new(module, part.present()?);
-        Ok(Self { transfer, part })
+        let have = part.present()?;
+        let download = downloads.start(&module, urls, &have);
+        Ok(Self { transfer: Transfer::new(module, have), part, download })
     }
 
     pub(crate) fn digest(&self) -> Digest {
@@ -54,8 +68,16 @@ impl Fetch {
         }
     }
 
+    /// No URL has the rest: from now on the broker is asked.
+    pub(crate) fn handle_download_over(&mut self) {
+        self.download = None;
+    }
+
     /// Asks for what it needs now.
     pub(crate) fn ask(&mut self, link: &mut Link, topics: &Topics, now: Moment) {
+        if self.download.is_some() {
+            return;
+        }
         let digest = self.digest();
         let chunk = |index| topics.format(&Topic::Blob(digest, index));
         while let Some(ask) = self.transfer.poll_ask(now) {
@@ -70,7 +92,7 @@ impl Fetch {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Moment> {
-        self.transfer.poll_timeout()
+        self.download.is_none().then(|| self.transfer.poll_timeout()).flatten()
     }
 
     pub(crate) fn is_complete(&self) -> bool {
