@@ -84,6 +84,30 @@ pub fn admit(policy: &Policy, release: &Release, assignment: &Assignment) -> Res
     })
 }
 
+/// What a release asks for beyond what this app was granted before, for a person; nothing if it
+/// asks for no more. An app that never ran was granted nothing.
+pub fn widening(granted: Option<&Asks>, asks: &Asks) -> Option<String> {
+    let nothing = Asks::default();
+    let granted = granted.unwrap_or(&nothing);
+    let mut more = Vec::new();
+    for listen in &asks.listen {
+        let known = granted.listen.iter().any(|l| l.guest == listen.guest && l.host == listen.host);
+        if !known {
+            let host = listen.host.map(|host| format!("{host}:")).unwrap_or_default();
+            more.push(format!("port {host}{}", listen.guest));
+        }
+    }
+    let new_env = asks.env.iter().filter(|(name, _)| granted.env.iter().all(|(known, _)| known != name));
+    more.extend(new_env.map(|(name, _)| format!("environment variable {name}")));
+    if asks.memory_bytes > granted.memory_bytes {
+        more.push(format!("{} bytes of memory", asks.memory_bytes));
+    }
+    if asks.free_args && !granted.free_args {
+        more.push("arguments of the deploy's choice".into());
+    }
+    (!more.is_empty()).then(|| more.join(", "))
+}
+
 fn listeners(asks: &Asks, assignment: &Assignment) -> Result<Vec<Listener>, Refusal> {
     let app = &assignment.app;
     let published = assignment.publish.as_deref();

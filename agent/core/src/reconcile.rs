@@ -5,14 +5,15 @@
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    format,
     vec::Vec,
 };
 
 use crate::{
-    Refusal,
-    policy::{Policy, Setup, admit},
+    Code, Refusal,
+    policy::{Policy, Setup, admit, widening},
     trust::{Verified, fits_order},
-    wire::{AppName, Assignment, Digest, Release, ReleaseRef},
+    wire::{AppName, Asks, Assignment, Digest, Release, ReleaseRef},
 };
 
 /// What a device has.
@@ -28,6 +29,13 @@ pub struct Actual {
     pub refused: BTreeSet<(AppName, Digest)>,
     /// Releases that must not go on running: the root in force revokes them, or sets a floor above them.
     pub banned: BTreeSet<Digest>,
+    /// Releases that may not ask for more than their apps were granted before: the grant keys of the
+    /// root in force have not signed them.
+    pub narrow: BTreeSet<Digest>,
+    /// What the release that each app ran last asked for.
+    pub granted: BTreeMap<AppName, Asks>,
+    /// The plan has gone stale: nothing new is fetched.
+    pub frozen: bool,
 }
 
 /// What an app was last started with.
@@ -98,15 +106,27 @@ fn step(assignment: &Assignment, policy: &Policy, actual: &Actual) -> Option<Act
         return None;
     }
     let Some(release) = actual.releases.get(&digest) else {
-        return Some(Action::FetchRelease { app, order: *order });
+        return (!actual.frozen).then_some(Action::FetchRelease { app, order: *order });
     };
-    let setup = match fits_order(release, &app, order).and_then(|()| admit(policy, release, assignment)) {
+    let checked = fits_order(release, &app, order).and_then(|()| check_granted(release, &digest, actual));
+    let setup = match checked.and_then(|()| admit(policy, release, assignment)) {
         Ok(setup) => setup,
         Err(refusal) => return Some(Action::Refuse { app, release: digest, refusal }),
     };
     if !actual.modules.contains(&release.module.sha256) {
-        return Some(Action::FetchModule { app, release: digest });
+        return (!actual.frozen).then_some(Action::FetchModule { app, release: digest });
     }
     let ran = Ran { release: digest, setup: setup.digest() };
     (actual.apps.get(&app) != Some(&ran)).then_some(Action::Run { app, release: digest, setup })
+}
+
+/// Holds if a release asks for no more than its app was granted before, or may.
+fn check_granted(release: &Release, digest: &Digest, actual: &Actual) -> Result<(), Refusal> {
+    if !actual.narrow.contains(digest) {
+        return Ok(());
+    }
+    let Release { app, version, asks, .. } = release;
+    let Some(more) = widening(actual.granted.get(app), asks) else { return Ok(()) };
+    let sentence = format!("{app} {version} asks for more than before ({more}), and the grant keys have not signed it");
+    Err(Refusal::new(Code::Widening, sentence))
 }

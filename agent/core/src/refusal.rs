@@ -50,11 +50,13 @@ pub enum Code {
     BadModule,
     /// The release asks for more than this device's own policy allows.
     Policy,
+    /// The release asks for more than the one before it, and the grant keys have not agreed.
+    Widening,
 }
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Oversized,
         Self::Malformed,
         Self::WrongKind,
@@ -75,6 +77,7 @@ impl Code {
         Self::WrongModule,
         Self::BadModule,
         Self::Policy,
+        Self::Widening,
     ];
 
     /// The word that stands for this code everywhere.
@@ -100,6 +103,7 @@ impl Code {
             Self::WrongModule => "wrong-module",
             Self::BadModule => "bad-module",
             Self::Policy => "policy",
+            Self::Widening => "widening",
         }
     }
 
@@ -113,7 +117,8 @@ impl Code {
             | Self::BelowFloor
             | Self::WrongModule
             | Self::BadModule
-            | Self::Policy => true,
+            | Self::Policy
+            | Self::Widening => true,
             Self::Oversized
             | Self::Malformed
             | Self::WrongKind

@@ -6,8 +6,8 @@ mod common;
 use common::{assign, name, release};
 use dunlin_core::{
     Code, limits,
-    policy::{Listener, Policy, Setup, admit},
-    wire::{Assignment, Listen, Publish, Release},
+    policy::{Listener, Policy, Setup, admit, widening},
+    wire::{Asks, Assignment, Listen, Publish, Release},
 };
 
 fn admitted(change: impl FnOnce(&mut Policy, &mut Release, &mut Assignment)) -> Result<Setup, Code> {
@@ -150,4 +150,23 @@ fn any_difference_in_a_setup_shows_in_its_digest() {
         assert_ne!(other.digest(), one.digest(), "change {number}");
     }
     assert_eq!(one.clone().digest(), one.digest());
+}
+
+#[test]
+fn a_release_that_asks_for_more_says_for_what() {
+    let asks = release("hello", 1).asks;
+    let wider = |change: &dyn Fn(&mut Asks)| {
+        let mut more = asks.clone();
+        change(&mut more);
+        widening(Some(&asks), &more)
+    };
+    assert_eq!(wider(&|_| {}), None);
+    assert_eq!(wider(&|a| a.listen.clear()), None, "less is no more");
+    assert_eq!(wider(&|a| a.listen[0].host = Some(80)).as_deref(), Some("port 80:7878"));
+    assert_eq!(wider(&|a| a.listen[0].guest = 1).as_deref(), Some("port 8080:1"));
+    assert_eq!(wider(&|a| a.env[0].0 = name("TOKEN")).as_deref(), Some("environment variable TOKEN"));
+    assert_eq!(wider(&|a| a.memory_bytes = 1).as_deref(), Some("1 bytes of memory"));
+    let closed = Asks { free_args: false, ..asks.clone() };
+    assert_eq!(widening(Some(&closed), &asks).as_deref(), Some("arguments of the deploy's choice"));
+    assert!(widening(None, &asks).is_some(), "an app that never ran was granted nothing");
 }

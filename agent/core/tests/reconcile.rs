@@ -287,3 +287,38 @@ proptest! {
         prop_assert_eq!(actual.apps, expected);
     }
 }
+
+#[test]
+fn a_stale_plan_fetches_nothing_and_starts_what_is_there() {
+    let new = release("hello", 1);
+    let mut actual = Actual { frozen: true, ..Actual::default() };
+    assert_eq!(steps(&plan(1, vec![assign(&new)]), &actual), []);
+    actual.releases.insert(order(&new).digest, Fleet::new().verified(&new));
+    assert_eq!(steps(&plan(1, vec![assign(&new)]), &actual), []);
+    actual.modules.insert(new.module.sha256);
+    assert!(matches!(steps(&plan(1, vec![assign(&new)]), &actual)[..], [Action::Run { .. }]));
+}
+
+#[test]
+fn a_release_without_the_grant_keys_asks_for_no_more_than_before() {
+    let new = release("hello", 2);
+    let mut actual = Actual::default();
+    actual.releases.insert(order(&new).digest, Fleet::new().verified(&new));
+    actual.modules.insert(new.module.sha256);
+    actual.narrow.insert(order(&new).digest);
+    let [Action::Refuse { refusal, .. }] = &steps(&plan(1, vec![assign(&new)]), &actual)[..] else { panic!("refused") };
+    assert_eq!(refusal.code, Code::Widening);
+    actual.granted.insert(new.app.clone(), new.asks.clone());
+    assert!(matches!(steps(&plan(1, vec![assign(&new)]), &actual)[..], [Action::Run { .. }]));
+}
+
+#[test]
+fn what_the_root_bans_ends_though_the_plan_has_it() {
+    let new = release("hello", 1);
+    let mut actual = running(&new);
+    let plan = plan(1, vec![assign(&new)]);
+    assert_eq!(steps(&plan, &actual), []);
+    actual.banned.insert(order(&new).digest);
+    actual.refused.insert((new.app.clone(), order(&new).digest));
+    assert_eq!(steps(&plan, &actual), [Action::Stop { app: new.app }]);
+}

@@ -152,7 +152,7 @@ impl Driver {
                 Ok(release) => {
                     // Were it not written, it is held in memory, and asked for again after a restart.
                     self.persist(self.store.release_path(&digest), bytes.to_vec()).await;
-                    self.actual.releases.insert(digest, release);
+                    self.hold(release);
                     self.recall();
                     return;
                 }
@@ -237,6 +237,7 @@ impl Driver {
 
     fn start(&mut self, spec: Spec) {
         let app = spec.release.app.clone();
+        self.actual.granted.insert(app.clone(), spec.release.asks.clone());
         tracing::info!(%app, version = %spec.release.version, "starting");
         // The old one is ended first; its ports stay open, and who connects now waits in them.
         drop(self.apps.remove(&app));

@@ -7,14 +7,14 @@ use dunlin_core::{
     policy::Setup,
     reconcile::Ran,
     trust::{Verified, check_module},
-    wire::{AppName, Digest, Release},
+    wire::{AppName, Digest, Release, encode},
 };
 use dunlin_host::Program;
 
 use crate::{
     Failure,
     apps::{Spec, limits},
-    store::{NotFinished, Part},
+    store::{NotFinished, Part, write_atomically},
 };
 
 /// A job that is over.
@@ -45,6 +45,8 @@ pub(super) fn finish(part: Part, module: Digest) -> Done {
 pub(super) struct Stage {
     pub(super) release: Verified<Release>,
     pub(super) path: PathBuf,
+    /// Where to keep what it is granted, if that is news.
+    pub(super) granted: Option<PathBuf>,
     pub(super) ran: Ran,
     pub(super) setup: Setup,
 }
@@ -57,7 +59,7 @@ pub(super) fn stage(stage: Stage) -> Done {
 }
 
 fn compile(stage: Stage) -> Result<Spec, NotStaged> {
-    let Stage { release, path, ran, setup } = stage;
+    let Stage { release, path, granted, ran, setup } = stage;
     let module = &release.module;
     let bytes = fs::read(&path).map_err(Failure::disk("read", &path)).map_err(NotStaged::Failed)?;
     check_module(module, bytes.len() as u64, Digest::of(&bytes)).map_err(|refusal| NotStaged::Damaged {
@@ -69,5 +71,8 @@ fn compile(stage: Stage) -> Result<Spec, NotStaged> {
         let sentence = format!("{} {}: {rejected}", release.app, release.version);
         NotStaged::Refused(Refusal::new(Code::BadModule, sentence))
     })?;
+    if let Some(path) = granted {
+        write_atomically(&path, &encode(&release.asks)).map_err(NotStaged::Failed)?;
+    }
     Ok(Spec { release, ran, program, setup })
 }

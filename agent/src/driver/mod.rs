@@ -15,17 +15,18 @@ use std::{
 };
 
 use dunlin_core::{
+    Code,
     policy::Policy,
     reconcile::{Actual, Ran},
     refusal::Refusal,
     trust::{self, Chain, Verified},
     wire::{
-        AppName, Assignment, DeviceId, Digest, Plan, Root, Timestamp, Topics,
+        AppName, Assignment, DeviceId, Digest, Plan, Root, Timestamp, Topic, Topics,
         plan::Labels,
         state::{AppState, DeviceState, NextState, Phase, PlanState},
     },
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use crate::{
     Failure,
@@ -38,6 +39,9 @@ use crate::{
     store::Store,
 };
 use jobs::Done;
+
+/// How often to look at the time of day at least.
+const LOOK_AT_THE_TIME: Duration = Duration::from_secs(3600);
 
 /// Everything that an agent is.
 pub(crate) struct Driver {
@@ -148,9 +152,10 @@ impl Driver {
     /// What happens next. Dropping the future loses nothing.
     pub(crate) async fn input(&mut self) -> Input {
         let deadline = self.fetches.values().filter_map(Fetch::poll_timeout).min();
+        let deadline = deadline.map(|at| self.around.clock.instant(at)).into_iter().chain(self.stale_at()).min();
         let time = async {
             match deadline {
-                Some(at) => tokio::time::sleep_until(self.around.clock.instant(at)).await,
+                Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
@@ -161,6 +166,13 @@ impl Driver {
             Some(brought) = self.downloads.next() => Input::Download(brought),
             () = time => Input::Time,
         }
+    }
+
+    /// When to look whether the plan has gone stale; now and then, because clocks are set.
+    fn stale_at(&self) -> Option<Instant> {
+        let plan = self.plan.as_ref().filter(|_| !self.actual.frozen)?;
+        let left = Duration::from_secs(plan.not_after.0.saturating_sub(self.now().0).saturating_add(1));
+        Some(Instant::now() + left.min(LOOK_AT_THE_TIME))
     }
 
     /// Ends all guests and says goodbye to the broker.
@@ -196,6 +208,16 @@ impl Driver {
     /// A release that will not run here while the plan stays as it is.
     fn refuse_release(&mut self, app: &AppName, release: Digest, refusal: Refusal) {
         self.refuse(&refusal);
+        if refusal.code == Code::Widening {
+            // The same release with one signature more may come: what is here must not hide it.
+            self.actual.releases.remove(&release);
+            if let Err(error) = std::fs::remove_file(self.store.release_path(&release)) {
+                tracing::error!("cannot remove {}: {error}", self.store.release_path(&release).display());
+            }
+            if self.asked.remove(&release) {
+                self.link.unsubscribe(self.topics.format(&Topic::Release(release)));
+            }
+        }
         self.actual.refused.insert((app.clone(), release));
         self.refusals.insert((app.clone(), release), refusal);
     }

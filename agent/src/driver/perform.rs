@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, fs};
 use dunlin_core::{
     policy::Setup,
     reconcile::{Action, Ran, reconcile},
-    trust::verify_release,
-    wire::{AppName, Assignment, Digest, Topic},
+    trust::{Verified, check_fresh, may_widen, verify_release},
+    wire::{AppName, Assignment, Digest, Release, Topic, decode_granted},
 };
 
 use super::{Driver, jobs};
@@ -16,6 +16,7 @@ impl Driver {
     /// Does what there is to do now; afterwards the driver may wait.
     pub(crate) fn settle(&mut self) {
         let assignments = self.assignments();
+        self.look_at_the_time();
         self.forget(&assignments);
         let references: Vec<_> = assignments.iter().collect();
         for action in reconcile(&references, &self.policy, &self.actual) {
@@ -33,7 +34,7 @@ impl Driver {
             }
             match self.store.release(&order.digest) {
                 Ok(Some(bytes)) => match verify_release(self.root(), &app, &order, &bytes) {
-                    Ok(release) => drop(self.actual.releases.insert(order.digest, release)),
+                    Ok(release) => self.hold(release),
                     Err(refusal) if refusal.code.condemns_release() => self.refuse_release(&app, order.digest, refusal),
                     // It is asked for again; whoever has the right one may send it.
                     Err(refusal) => tracing::error!(%app, "the stored release: {refusal}"),
@@ -42,8 +43,40 @@ impl Driver {
                 Err(failure) => tracing::error!("{failure}"),
             }
         }
+        for app in self.assignments().into_iter().map(|assignment| assignment.app) {
+            match self.store.granted(&app).map(|bytes| bytes.as_deref().map(decode_granted)) {
+                Ok(Some(Ok(asks))) => drop(self.actual.granted.insert(app, asks)),
+                Ok(None) => {}
+                // Then it was granted nothing, and asks for more than that.
+                Ok(Some(Err(_))) => tracing::error!("{} is damaged", self.store.granted_path(&app).display()),
+                Err(failure) => tracing::error!("{failure}"),
+            }
+        }
         let modules = self.actual.releases.values().map(|release| release.module.sha256);
         self.actual.modules.extend(modules.filter(|module| self.store.has_module(module)));
+    }
+
+    /// Keeps a verified release at hand.
+    pub(super) fn hold(&mut self, release: Verified<Release>) {
+        let digest = release.digest();
+        if may_widen(self.root(), &release) {
+            self.actual.narrow.remove(&digest);
+        } else {
+            self.actual.narrow.insert(digest);
+        }
+        self.actual.releases.insert(digest, release);
+    }
+
+    /// Notices that the plan has gone stale.
+    fn look_at_the_time(&mut self) {
+        let Some(plan) = &self.plan else { return };
+        let fresh = check_fresh(plan, self.now());
+        let was_frozen = std::mem::replace(&mut self.actual.frozen, fresh.is_err());
+        if let Err(refusal) = fresh
+            && !was_frozen
+        {
+            self.refuse(&refusal);
+        }
     }
 
     fn perform(&mut self, action: Action) {
@@ -88,6 +121,7 @@ impl Driver {
         let ran = Ran { release, setup: setup.digest() };
         let stage = jobs::Stage {
             path: self.store.module_path(&verified.module.sha256),
+            granted: (self.actual.granted.get(&app) != Some(&verified.asks)).then(|| self.store.granted_path(&app)),
             release: verified.clone(),
             ran,
             setup,
@@ -116,6 +150,7 @@ impl Driver {
             self.link.unsubscribe(self.topics.format(&Topic::Release(release)));
         }
         self.actual.releases.retain(|release, _| ordered.contains(release));
+        self.actual.narrow.retain(|release| ordered.contains(release));
         let modules: BTreeSet<_> = self.actual.releases.values().map(|release| release.module.sha256).collect();
         self.actual.modules.retain(|module| modules.contains(module));
         self.fetches.retain(|module, _| modules.contains(module));

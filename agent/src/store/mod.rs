@@ -5,6 +5,7 @@
 //!       plan              the envelope in force
 //!       roots/<n>         envelopes, from the one after the root that the board was given
 //!       releases/<digest> envelopes
+//!       granted/<app>     what the release that an app ran last asked for
 //!       blobs/<sha256>    whole modules; <sha256>.part while they are fetched
 //! ```
 //!
@@ -22,7 +23,7 @@ use std::{
 
 use dunlin_core::{
     limits,
-    wire::{Digest, Module},
+    wire::{AppName, Digest, Module},
 };
 use rustix::fs::{FlockOperation, flock};
 
@@ -40,7 +41,7 @@ pub struct Store {
 impl Store {
     /// Opens or makes the folder, and holds it.
     pub fn open(dir: &Path) -> Result<Self, Failure> {
-        for folder in [dir.to_owned(), dir.join("roots"), dir.join("releases"), dir.join("blobs")] {
+        for folder in ["", "roots", "releases", "granted", "blobs"].map(|name| dir.join(name)) {
             fs::create_dir_all(&folder).map_err(Failure::disk("create", &folder))?;
         }
         let path = dir.join("lock");
@@ -77,6 +78,16 @@ impl Store {
     /// Where a release is kept.
     pub fn release_path(&self, digest: &Digest) -> PathBuf {
         self.dir.join("releases").join(digest.to_string())
+    }
+
+    /// What the release that an app ran last asked for.
+    pub fn granted(&self, app: &AppName) -> Result<Option<Vec<u8>>, Failure> {
+        read(&self.granted_path(app))
+    }
+
+    /// Where that is kept.
+    pub fn granted_path(&self, app: &AppName) -> PathBuf {
+        self.dir.join("granted").join(app.as_str())
     }
 
     /// Whether a module was stored whole. It is hashed again before it is run.
@@ -132,6 +143,6 @@ mod tests {
         write_atomically(&store.plan_path(), b"new").unwrap();
         assert_eq!(store.plan().unwrap().as_deref(), Some(&b"new"[..]));
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 5, "no temporary file stays: {left:?}");
+        assert_eq!(left.len(), 6, "no temporary file stays: {left:?}");
     }
 }

@@ -15,9 +15,9 @@ use alloc::vec::Vec;
 use core::ops::Deref;
 
 pub use chain::Chain;
-pub use plan::{Accepted, PlanMark, accept_plan, stored_plan};
+pub use plan::{Accepted, PlanMark, accept_plan, check_fresh, stored_plan};
 pub(crate) use release::fits_order;
-pub use release::{check_chunk, check_module, stands, verify_release};
+pub use release::{check_chunk, check_module, may_widen, stands, verify_release};
 pub use root::{first_root, next_root};
 
 use crate::wire::{Digest, Envelope, Timestamp};

@@ -73,6 +73,22 @@ pub fn accept_plan(
     Ok(Accepted::New(plan))
 }
 
+/// Whether a plan that was accepted in time has gone stale since.
+///
+/// *Freeze: past a plan's not-after, nothing new is accepted until a newer one comes, an alarm is
+/// reported, and what runs keeps running.*
+pub fn check_fresh(plan: &Verified<Plan>, now: Timestamp) -> Result<(), Refusal> {
+    let Plan { sequence, not_after, .. } = plan.document;
+    let fresh = now <= not_after;
+    ensure!(
+        fresh,
+        PlanExpired,
+        "plan {sequence} was good until {}: nothing new is fetched before a newer one",
+        not_after.0
+    );
+    Ok(())
+}
+
 /// The plan that this device accepted earlier and stored: who signed it and for whom, not when.
 ///
 /// *What runs keeps running*: time passing takes nothing away.

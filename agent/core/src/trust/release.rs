@@ -62,6 +62,15 @@ fn signed_by_any(root: &Root, app: &AppName, envelope: &Envelope) -> Result<(), 
     Err(why)
 }
 
+/// Whether this root lets a release ask for more than the one before it: the grant keys signed it,
+/// or there are none.
+///
+/// *Widening: a release that asks for more than the running one needs the `grant` role's signature
+/// as well, when the root has one.*
+pub fn may_widen(root: &Root, release: &Verified<Release>) -> bool {
+    root.grant.as_ref().is_none_or(|grant| signatures::check(&release.envelope, grant).is_ok())
+}
+
 /// Holds if these bytes are the chunk of this index.
 pub fn check_chunk(module: &Module, index: u32, bytes: &[u8]) -> Result<(), Refusal> {
     let range = module.range(index).zip(module.chunks.get(index as usize));

@@ -60,6 +60,12 @@ where
     if encode(&value) == bytes { Ok(value) } else { Err(malformed()) }
 }
 
+/// What an app was granted, as a device keeps it: written by the device itself, and bounded by the
+/// release that it came from.
+pub fn decode_granted(bytes: &[u8]) -> Result<Asks, Refusal> {
+    decode(bytes, Kind::Release)
+}
+
 fn check_count(len: usize, max: usize, what: &str) -> Result<(), Refusal> {
     ensure!(len <= max, Malformed, "{len} {what}, more than the {max} allowed");
     Ok(())
