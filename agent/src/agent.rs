@@ -8,7 +8,7 @@ use dunlin_core::wire::{
 };
 use dunlin_host::Stream;
 
-use crate::{Failure, config::Config, driver::Driver};
+use crate::{Failure, config::Config, driver::Driver, store::Disk};
 
 /// How long the broker may take to hear our goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -52,7 +52,17 @@ impl Watch for Log {
 /// Runs an agent until `shutdown` is ready. Fails only before it has begun: with a state folder
 /// or a root that it can't use.
 pub async fn run(config: Config, watch: Arc<dyn Watch>, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-    let mut driver = Driver::new(config, watch)?;
+    run_on(Disk::default(), config, watch, shutdown).await
+}
+
+/// As [`run`], on a disk of which every change can be watched.
+pub async fn run_on(
+    disk: Disk,
+    config: Config,
+    watch: Arc<dyn Watch>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Failure> {
+    let mut driver = Driver::new(disk, config, watch)?;
     driver.resume();
     let mut shutdown = pin!(shutdown);
     loop {

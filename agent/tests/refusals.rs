@@ -58,7 +58,7 @@ impl Scene {
             let entries = std::fs::read_dir(self.board.path().join(folder)).unwrap();
             files.extend(entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()));
         }
-        let temporary: Vec<_> = files.iter().filter(|name| name.starts_with(".tmp")).collect();
+        let temporary: Vec<_> = files.iter().filter(|name| name.starts_with(".new-")).collect();
         assert!(temporary.is_empty(), "{temporary:?}");
     }
 

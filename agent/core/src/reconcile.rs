@@ -9,11 +9,13 @@ use alloc::{
     vec::Vec,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     Code, Refusal,
     policy::{Policy, Setup, admit, widening},
     trust::{Verified, fits_order},
-    wire::{AppName, Asks, Assignment, Digest, Release, ReleaseRef},
+    wire::{AppName, Asks, Assignment, Digest, Release, ReleaseRef, decode},
 };
 
 /// What a device has.
@@ -32,8 +34,8 @@ pub struct Actual {
     /// Releases that may not ask for more than their apps were granted before: the grant keys of the
     /// root in force have not signed them.
     pub narrow: BTreeSet<Digest>,
-    /// What the release that each app ran last asked for.
-    pub granted: BTreeMap<AppName, Asks>,
+    /// What each app was started with last, in this life or an earlier one.
+    pub last: BTreeMap<AppName, Last>,
     /// The plan has gone stale: nothing new is fetched.
     pub frozen: bool,
 }
@@ -45,6 +47,28 @@ pub struct Ran {
     pub release: Digest,
     /// The setup's digest.
     pub setup: Digest,
+}
+
+/// What an app was started with: kept, so that it can be started again before what replaces it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Last {
+    /// The release.
+    pub order: ReleaseRef,
+    /// What the release asked for.
+    pub asks: Asks,
+    /// With what it was started.
+    pub setup: Setup,
+}
+
+impl Last {
+    /// The record that a device wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        decode(bytes, "record of what an app ran last")
+    }
+
+    fn ran(&self) -> Ran {
+        Ran { release: self.order.digest, setup: self.setup.digest() }
+    }
 }
 
 /// One step towards the plan.
@@ -94,8 +118,27 @@ pub fn reconcile(assignments: &[&Assignment], policy: &Policy, actual: &Actual) 
     let wanted = |app: &AppName| assignments.iter().any(|a| a.app == *app && !a.paused);
     let ends = |(app, ran): &(&AppName, &Ran)| !wanted(app) || actual.banned.contains(&ran.release);
     let stops = actual.apps.iter().filter(ends).map(|(app, _)| Action::Stop { app: app.clone() });
-    let steps = assignments.iter().filter(|a| !a.paused).filter_map(|a| step(a, policy, actual));
+    let steps = assignments.iter().filter(|a| !a.paused).flat_map(|a| {
+        let step = step(a, policy, actual);
+        let runs = matches!(step, Some(Action::Run { .. }));
+        step.into_iter().chain(meanwhile(a, actual).filter(|_| !runs))
+    });
     stops.chain(steps).collect()
+}
+
+/// What to run of an app as long as what the plan orders is not there: what it ran last.
+fn meanwhile(assignment: &Assignment, actual: &Actual) -> Option<Action> {
+    let app = &assignment.app;
+    if actual.apps.contains_key(app) {
+        return None;
+    }
+    let last = actual.last.get(app)?;
+    let Ran { release, .. } = last.ran();
+    let held = actual.releases.get(&release).filter(|held| fits_order(held, app, &last.order).is_ok())?;
+    let may = actual.modules.contains(&held.module.sha256)
+        && !actual.banned.contains(&release)
+        && !actual.refused.contains(&(app.clone(), release));
+    may.then(|| Action::Run { app: app.clone(), release, setup: last.setup.clone() })
 }
 
 fn step(assignment: &Assignment, policy: &Policy, actual: &Actual) -> Option<Action> {
@@ -126,7 +169,7 @@ fn check_granted(release: &Release, digest: &Digest, actual: &Actual) -> Result<
         return Ok(());
     }
     let Release { app, version, asks, .. } = release;
-    let Some(more) = widening(actual.granted.get(app), asks) else { return Ok(()) };
+    let Some(more) = widening(actual.last.get(app).map(|last| &last.asks), asks) else { return Ok(()) };
     let sentence = format!("{app} {version} asks for more than before ({more}), and the grant keys have not signed it");
     Err(Refusal::new(Code::Widening, sentence))
 }

@@ -9,7 +9,7 @@ use common::{Fleet, assign, name, order, plan, release};
 use dunlin_core::{
     Code, Refusal,
     policy::{Policy, admit},
-    reconcile::{Action, Actual, Ran, reconcile},
+    reconcile::{Action, Actual, Last, Ran, reconcile},
     wire::{Assignment, DeviceId, Plan, Release, Selector, Term, plan::Labels},
 };
 use proptest::prelude::*;
@@ -308,8 +308,42 @@ fn a_release_without_the_grant_keys_asks_for_no_more_than_before() {
     actual.narrow.insert(order(&new).digest);
     let [Action::Refuse { refusal, .. }] = &steps(&plan(1, vec![assign(&new)]), &actual)[..] else { panic!("refused") };
     assert_eq!(refusal.code, Code::Widening);
-    actual.granted.insert(new.app.clone(), new.asks.clone());
+    actual.last.insert(new.app.clone(), last(&release("hello", 1)));
     assert!(matches!(steps(&plan(1, vec![assign(&new)]), &actual)[..], [Action::Run { .. }]));
+}
+
+/// The record of a start of this release.
+fn last(release: &Release) -> Last {
+    let setup = admit(&Policy::default(), release, &assign(release)).unwrap();
+    Last { order: order(release), asks: release.asks.clone(), setup }
+}
+
+#[test]
+fn what_ran_last_runs_until_what_is_ordered_is_there() {
+    let [old, new] = [1, 2].map(|counter| release("hello", counter));
+    let plan = plan(2, vec![assign(&new)]);
+    let mut actual = Actual::default();
+    actual.last.insert(old.app.clone(), last(&old));
+    let fetch = Action::FetchRelease { app: new.app.clone(), order: order(&new) };
+    assert_eq!(steps(&plan, &actual), [fetch.clone()], "its release is not there");
+    actual.releases.insert(order(&old).digest, Fleet::new().verified(&old));
+    assert_eq!(steps(&plan, &actual), [fetch.clone()], "its module is not there");
+    actual.modules.insert(old.module.sha256);
+    let run = Action::Run { app: old.app.clone(), release: order(&old).digest, setup: last(&old).setup };
+    assert_eq!(steps(&plan, &actual), [fetch.clone(), run.clone()]);
+
+    let running = Ran { release: order(&old).digest, setup: last(&old).setup.digest() };
+    let started = Actual { apps: [(old.app.clone(), running)].into(), ..actual.clone() };
+    assert_eq!(steps(&plan, &started), [fetch.clone()], "once");
+    let banned = Actual { banned: [order(&old).digest].into(), ..actual.clone() };
+    assert_eq!(steps(&plan, &banned), [fetch], "the root forbids it");
+    let refused = Actual { refused: [(new.app.clone(), order(&new).digest)].into(), ..actual.clone() };
+    assert_eq!(steps(&plan, &refused), [run], "the new one is refused for good");
+
+    actual.releases.insert(order(&new).digest, Fleet::new().verified(&new));
+    actual.modules.insert(new.module.sha256);
+    let [Action::Run { release, .. }] = &steps(&plan, &actual)[..] else { panic!("one of them") };
+    assert_eq!(*release, order(&new).digest, "what is ordered goes first");
 }
 
 #[test]

@@ -13,11 +13,11 @@ use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 use dunlin_core::{
     Moment,
     policy::Setup,
-    reconcile::Ran,
+    reconcile::{Last, Ran},
     supervise,
     supervise::{Effect, Supervisor},
     trust::Verified,
-    wire::{AppName, Probe, Release, state::Phase},
+    wire::{AppName, Probe, Release, ReleaseRef, state::Phase},
 };
 use dunlin_host::{Ended, Guest, Limits, Listener, Program};
 use tokio::{
@@ -37,6 +37,14 @@ pub(crate) struct Spec {
     pub(crate) ran: Ran,
     pub(crate) program: Program,
     pub(crate) setup: Setup,
+}
+
+impl Spec {
+    /// What is kept of this start.
+    pub(crate) fn last(&self) -> Last {
+        let order = ReleaseRef { digest: self.release.digest(), counter: self.release.counter };
+        Last { order, asks: self.release.asks.clone(), setup: self.setup.clone() }
+    }
 }
 
 /// A running app, as the driver holds it. Dropped, it and its guest are gone.

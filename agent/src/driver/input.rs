@@ -17,7 +17,7 @@ use crate::{
     apps::{App, Report, Spec},
     fetch::{BadChunk, Brought},
     link::{Abilities, Event},
-    store::{NotFinished, write_atomically},
+    store::NotFinished,
 };
 
 impl Driver {
@@ -134,7 +134,8 @@ impl Driver {
 
     /// Writes a file that is to outlast a power cut; says why if it can't.
     async fn persist(&self, path: PathBuf, bytes: Vec<u8>) -> bool {
-        match tokio::task::spawn_blocking(move || write_atomically(&path, &bytes)).await {
+        let disk = self.store.disk().clone();
+        match tokio::task::spawn_blocking(move || disk.write_atomically(&path, &bytes)).await {
             Ok(Ok(())) => return true,
             Ok(Err(failure)) => tracing::error!("{failure}"),
             Err(error) => tracing::error!("a file was not written: {error}"),
@@ -237,7 +238,7 @@ impl Driver {
 
     fn start(&mut self, spec: Spec) {
         let app = spec.release.app.clone();
-        self.actual.granted.insert(app.clone(), spec.release.asks.clone());
+        self.actual.last.insert(app.clone(), spec.last());
         tracing::info!(%app, version = %spec.release.version, "starting");
         // The old one is ended first; its ports stay open, and who connects now waits in them.
         drop(self.apps.remove(&app));

@@ -14,7 +14,7 @@ use dunlin_host::Program;
 use crate::{
     Failure,
     apps::{Spec, limits},
-    store::{NotFinished, Part, write_atomically},
+    store::{Disk, NotFinished, Part},
 };
 
 /// A job that is over.
@@ -44,9 +44,10 @@ pub(super) fn finish(part: Part, module: Digest) -> Done {
 /// Everything that is needed to compile a release, and to start it afterwards.
 pub(super) struct Stage {
     pub(super) release: Verified<Release>,
+    pub(super) disk: Disk,
     pub(super) path: PathBuf,
-    /// Where to keep what it is granted, if that is news.
-    pub(super) granted: Option<PathBuf>,
+    /// Where to keep what it is started with, if that is news.
+    pub(super) last: Option<PathBuf>,
     pub(super) ran: Ran,
     pub(super) setup: Setup,
 }
@@ -59,7 +60,7 @@ pub(super) fn stage(stage: Stage) -> Done {
 }
 
 fn compile(stage: Stage) -> Result<Spec, NotStaged> {
-    let Stage { release, path, granted, ran, setup } = stage;
+    let Stage { release, disk, path, last, ran, setup } = stage;
     let module = &release.module;
     let bytes = fs::read(&path).map_err(Failure::disk("read", &path)).map_err(NotStaged::Failed)?;
     check_module(module, bytes.len() as u64, Digest::of(&bytes)).map_err(|refusal| NotStaged::Damaged {
@@ -71,8 +72,9 @@ fn compile(stage: Stage) -> Result<Spec, NotStaged> {
         let sentence = format!("{} {}: {rejected}", release.app, release.version);
         NotStaged::Refused(Refusal::new(Code::BadModule, sentence))
     })?;
-    if let Some(path) = granted {
-        write_atomically(&path, &encode(&release.asks)).map_err(NotStaged::Failed)?;
+    let spec = Spec { release, ran, program, setup };
+    if let Some(path) = last {
+        disk.write_atomically(&path, &encode(&spec.last())).map_err(NotStaged::Failed)?;
     }
-    Ok(Spec { release, ran, program, setup })
+    Ok(spec)
 }

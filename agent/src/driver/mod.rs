@@ -36,7 +36,7 @@ use crate::{
     fetch::{Brought, Downloads, Fetch},
     link::{self, Link},
     report::Reporter,
-    store::Store,
+    store::{Disk, Store},
 };
 use jobs::Done;
 
@@ -80,9 +80,9 @@ pub(crate) enum Input {
 }
 
 impl Driver {
-    pub(crate) fn new(config: Config, watch: Arc<dyn Watch>) -> Result<Self, Failure> {
+    pub(crate) fn new(disk: Disk, config: Config, watch: Arc<dyn Watch>) -> Result<Self, Failure> {
         let given = config.read_root()?;
-        let store = Arc::new(Store::open(&config.state_dir)?);
+        let store = Arc::new(Store::open(disk, &config.state_dir)?);
         let topics = Topics::new(&config.prefix, &given.fleet);
         let will = Reporter::will(&config.device, &topics);
         let link = Link::new(config.broker, config.device.as_str(), Some(will));
@@ -211,8 +211,8 @@ impl Driver {
         if refusal.code == Code::Widening {
             // The same release with one signature more may come: what is here must not hide it.
             self.actual.releases.remove(&release);
-            if let Err(error) = std::fs::remove_file(self.store.release_path(&release)) {
-                tracing::error!("cannot remove {}: {error}", self.store.release_path(&release).display());
+            if let Err(failure) = self.store.disk().remove(&self.store.release_path(&release)) {
+                tracing::error!("{failure}");
             }
             if self.asked.remove(&release) {
                 self.link.unsubscribe(self.topics.format(&Topic::Release(release)));

@@ -1,12 +1,12 @@
 //! Actions, performed.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, path::Path};
 
 use dunlin_core::{
     policy::Setup,
-    reconcile::{Action, Ran, reconcile},
+    reconcile::{Action, Last, Ran, reconcile},
     trust::{Verified, check_fresh, may_widen, verify_release},
-    wire::{AppName, Assignment, Digest, Release, Topic, decode_granted},
+    wire::{AppName, Assignment, Digest, Release, Topic},
 };
 
 use super::{Driver, jobs};
@@ -44,16 +44,31 @@ impl Driver {
             }
         }
         for app in self.assignments().into_iter().map(|assignment| assignment.app) {
-            match self.store.granted(&app).map(|bytes| bytes.as_deref().map(decode_granted)) {
-                Ok(Some(Ok(asks))) => drop(self.actual.granted.insert(app, asks)),
-                Ok(None) => {}
-                // Then it was granted nothing, and asks for more than that.
-                Ok(Some(Err(_))) => tracing::error!("{} is damaged", self.store.granted_path(&app).display()),
-                Err(failure) => tracing::error!("{failure}"),
-            }
+            self.recall_last(app);
         }
         let modules = self.actual.releases.values().map(|release| release.module.sha256);
         self.actual.modules.extend(modules.filter(|module| self.store.has_module(module)));
+    }
+
+    /// What an app was started with last, and that release.
+    fn recall_last(&mut self, app: AppName) {
+        let last = match self.store.last(&app).map(|bytes| bytes.as_deref().map(Last::decode)) {
+            Ok(Some(Ok(last))) => last,
+            Ok(None) => return,
+            Ok(Some(Err(refusal))) => return tracing::error!("{}: {refusal}", self.store.last_path(&app).display()),
+            Err(failure) => return tracing::error!("{failure}"),
+        };
+        if !self.actual.releases.contains_key(&last.order.digest) {
+            match self.store.release(&last.order.digest) {
+                Ok(Some(bytes)) => match self.roots.stored_release(&app, &last.order, &bytes) {
+                    Ok(release) => self.hold(release),
+                    Err(refusal) => tracing::warn!(%app, "what ran last: {refusal}"),
+                },
+                Ok(None) => {}
+                Err(failure) => tracing::error!("{failure}"),
+            }
+        }
+        self.actual.last.insert(app, last);
     }
 
     /// Keeps a verified release at hand.
@@ -119,9 +134,11 @@ impl Driver {
     fn stage(&mut self, app: AppName, release: Digest, setup: Setup) {
         let Some(verified) = self.actual.releases.get(&release) else { return };
         let ran = Ran { release, setup: setup.digest() };
+        let known = self.actual.last.get(&app).is_some_and(|last| last.order.digest == release && last.setup == setup);
         let stage = jobs::Stage {
+            disk: self.store.disk().clone(),
             path: self.store.module_path(&verified.module.sha256),
-            granted: (self.actual.granted.get(&app) != Some(&verified.asks)).then(|| self.store.granted_path(&app)),
+            last: (!known).then(|| self.store.last_path(&app)),
             release: verified.clone(),
             ran,
             setup,
@@ -145,10 +162,13 @@ impl Driver {
 
     /// Ends what no assignment needs any more.
     fn forget(&mut self, assignments: &[Assignment]) {
-        let ordered: BTreeSet<_> = assignments.iter().map(|a| a.release.digest).collect();
+        let mut ordered: BTreeSet<_> = assignments.iter().map(|a| a.release.digest).collect();
         for release in self.asked.extract_if(.., |release| !ordered.contains(release)) {
             self.link.unsubscribe(self.topics.format(&Topic::Release(release)));
         }
+        // What ran last may have to run again.
+        self.actual.last.retain(|app, _| assignments.iter().any(|assignment| assignment.app == *app));
+        ordered.extend(self.actual.last.values().map(|last| last.order.digest));
         self.actual.releases.retain(|release, _| ordered.contains(release));
         self.actual.narrow.retain(|release| ordered.contains(release));
         let modules: BTreeSet<_> = self.actual.releases.values().map(|release| release.module.sha256).collect();
@@ -163,10 +183,10 @@ impl Driver {
     }
 
     /// Removes a file that is not what it should be.
-    pub(super) fn remove_damaged(&mut self, module: Digest, path: &std::path::Path) {
+    pub(super) fn remove_damaged(&mut self, module: Digest, path: &Path) {
         self.actual.modules.remove(&module);
-        if let Err(error) = fs::remove_file(path) {
-            tracing::error!("cannot remove {}: {error}", path.display());
+        if let Err(failure) = self.store.disk().remove(path) {
+            tracing::error!("{failure}");
         }
     }
 }

@@ -5,14 +5,14 @@
 //!       plan              the envelope in force
 //!       roots/<n>         envelopes, from the one after the root that the board was given
 //!       releases/<digest> envelopes
-//!       granted/<app>     what the release that an app ran last asked for
+//!       last/<app>        what an app was started with last
 //!       blobs/<sha256>    whole modules; <sha256>.part while they are fetched
 //! ```
 //!
 //! A file changes by write, fsync, rename and fsync of its folder: a power cut leaves the old
 //! one or the new one. Nothing that is read back is trusted before it was verified again.
 
-mod atomic;
+mod disk;
 mod part;
 
 use std::{
@@ -28,26 +28,48 @@ use dunlin_core::{
 use rustix::fs::{FlockOperation, flock};
 
 use crate::Failure;
-pub use atomic::write_atomically;
+pub use disk::{Change, Disk};
 pub use part::{NotFinished, Part};
 
 /// The state folder, held by one agent at a time.
 #[derive(Debug)]
 pub struct Store {
+    disk: Disk,
     dir: PathBuf,
     _lock: File,
 }
 
 impl Store {
     /// Opens or makes the folder, and holds it.
-    pub fn open(dir: &Path) -> Result<Self, Failure> {
-        for folder in ["", "roots", "releases", "granted", "blobs"].map(|name| dir.join(name)) {
+    pub fn open(disk: Disk, dir: &Path) -> Result<Self, Failure> {
+        let mut folders = Vec::new();
+        for folder in ["", "roots", "releases", "last", "blobs"].map(|name| dir.join(name)) {
             fs::create_dir_all(&folder).map_err(Failure::disk("create", &folder))?;
+            folders.push(folder);
         }
         let path = dir.join("lock");
         let lock = File::create(&path).map_err(Failure::disk("create", &path))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| Failure::InUse(dir.into()))?;
-        Ok(Self { dir: dir.into(), _lock: lock })
+        let store = Self { disk, dir: dir.into(), _lock: lock };
+        folders.iter().try_for_each(|folder| store.sweep(folder))?;
+        Ok(store)
+    }
+
+    /// Removes what a power cut left half-written.
+    fn sweep(&self, folder: &Path) -> Result<(), Failure> {
+        let entries = fs::read_dir(folder).map_err(Failure::disk("list", folder))?;
+        for entry in entries {
+            let entry = entry.map_err(Failure::disk("list", folder))?;
+            if entry.file_name().as_encoded_bytes().starts_with(disk::TEMPORARY.as_bytes()) {
+                self.disk.remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The disk that all changes go through.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// The envelope of the plan in force.
@@ -80,14 +102,14 @@ impl Store {
         self.dir.join("releases").join(digest.to_string())
     }
 
-    /// What the release that an app ran last asked for.
-    pub fn granted(&self, app: &AppName) -> Result<Option<Vec<u8>>, Failure> {
-        read(&self.granted_path(app))
+    /// What an app was started with last.
+    pub fn last(&self, app: &AppName) -> Result<Option<Vec<u8>>, Failure> {
+        read(&self.last_path(app))
     }
 
     /// Where that is kept.
-    pub fn granted_path(&self, app: &AppName) -> PathBuf {
-        self.dir.join("granted").join(app.as_str())
+    pub fn last_path(&self, app: &AppName) -> PathBuf {
+        self.dir.join("last").join(app.as_str())
     }
 
     /// Whether a module was stored whole. It is hashed again before it is run.
@@ -103,7 +125,7 @@ impl Store {
     /// A module on its way, with what an earlier attempt left of it.
     pub fn part(&self, module: Module) -> Result<Part, Failure> {
         let path = self.module_path(&module.sha256);
-        Part::open(path, module)
+        Part::open(self.disk.clone(), path, module)
     }
 }
 
@@ -125,24 +147,39 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 mod tests {
     use super::*;
 
+    fn open(dir: &Path) -> Result<Store, Failure> {
+        Store::open(Disk::default(), dir)
+    }
+
     #[test]
     fn one_agent_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
-        assert!(matches!(Store::open(dir.path()), Err(Failure::InUse(_))));
+        let store = open(dir.path()).unwrap();
+        assert!(matches!(open(dir.path()), Err(Failure::InUse(_))));
         drop(store);
-        Store::open(dir.path()).unwrap();
+        open(dir.path()).unwrap();
     }
 
     #[test]
     fn what_was_written_is_read_and_nothing_is_not_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(dir.path()).unwrap();
+        let store = open(dir.path()).unwrap();
         assert_eq!(store.plan().unwrap(), None);
-        write_atomically(&store.plan_path(), b"old").unwrap();
-        write_atomically(&store.plan_path(), b"new").unwrap();
+        store.disk().write_atomically(&store.plan_path(), b"old").unwrap();
+        store.disk().write_atomically(&store.plan_path(), b"new").unwrap();
         assert_eq!(store.plan().unwrap().as_deref(), Some(&b"new"[..]));
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left.len(), 6, "no temporary file stays: {left:?}");
+    }
+
+    #[test]
+    fn what_a_power_cut_left_half_written_is_swept_away() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()).unwrap());
+        let [half, whole] = [".new-x", "x"].map(|name| dir.path().join("releases").join(name));
+        fs::write(&half, b"h").unwrap();
+        fs::write(&whole, b"w").unwrap();
+        drop(open(dir.path()).unwrap());
+        assert!(!half.exists() && whole.exists());
     }
 }

@@ -4,7 +4,7 @@
 //! there: after a restart the ones that hash are. A module gets its name only when all of it hashes.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use dunlin_core::{
 };
 use sha2::Digest as _;
 
-use super::atomic::sync_folder;
+use super::Disk;
 use crate::Failure;
 
 /// Bytes read at a time to hash a file.
@@ -27,6 +27,7 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// The file of a module that is being fetched.
 #[derive(Debug)]
 pub struct Part {
+    disk: Disk,
     module: Module,
     whole: PathBuf,
     path: PathBuf,
@@ -45,11 +46,11 @@ pub enum NotFinished {
 }
 
 impl Part {
-    pub(super) fn open(whole: PathBuf, module: Module) -> Result<Self, Failure> {
+    pub(super) fn open(disk: Disk, whole: PathBuf, module: Module) -> Result<Self, Failure> {
         let path = whole.with_extension("part");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(Failure::disk("open", &path))?;
-        Ok(Self { module, whole, path, file })
+        Ok(Self { disk, module, whole, path, file })
     }
 
     /// The chunks that are there already: those that hash.
@@ -73,21 +74,20 @@ impl Part {
 
     /// Writes a chunk that was checked.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
-        self.file.write_all_at(bytes, offset).map_err(Failure::disk("write", &self.path))
+        self.disk.write_at(&self.file, &self.path, offset, bytes).map_err(Failure::disk("write", &self.path))
     }
 
     /// Gives the module its name, once all of it hashes. Blocks until the disk has it.
     pub fn finish(self) -> Result<(), NotFinished> {
-        self.file.set_len(self.module.bytes).map_err(Failure::disk("cut", &self.path))?;
-        if let Err(refusal) = check_module(&self.module, self.module.bytes, hash_file(&self.path)?) {
+        let Self { disk, module, whole, path, file } = self;
+        disk.cut(&file, &path, module.bytes).map_err(Failure::disk("cut", &path))?;
+        if let Err(refusal) = check_module(&module, module.bytes, hash_file(&path)?) {
             // Chunks that hash make a whole that hashes, unless the release contradicts itself.
-            fs::remove_file(&self.path).map_err(Failure::disk("remove", &self.path))?;
+            disk.remove(&path)?;
             return Err(refusal.into());
         }
-        self.file.sync_all().map_err(Failure::disk("sync", &self.path))?;
-        fs::rename(&self.path, &self.whole).map_err(Failure::disk("rename", &self.path))?;
-        let folder = self.whole.parent().unwrap_or(Path::new("."));
-        sync_folder(folder).map_err(Failure::disk("sync", folder))?;
+        disk.sync(&file, &path).map_err(Failure::disk("sync", &path))?;
+        disk.rename(&path, &whole).map_err(Failure::disk("rename", &path))?;
         Ok(())
     }
 }
@@ -111,6 +111,7 @@ fn hash_file(path: &Path) -> Result<Digest, Failure> {
 mod tests {
     use super::*;
     use dunlin_core::Code;
+    use std::fs;
 
     const CHUNK: u32 = 1024;
 
@@ -123,12 +124,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, whole) = (dir.path().join("m"), whole());
         let module = Module::describe(&whole, CHUNK);
-        let part = Part::open(path.clone(), module.clone()).unwrap();
+        let part = Part::open(Disk::default(), path.clone(), module.clone()).unwrap();
         assert_eq!(part.present().unwrap().missing().count(), 3);
         part.write(2048, &whole[2048..]).unwrap();
         part.write(0, &whole[..1000]).unwrap();
         drop(part);
-        let part = Part::open(path.clone(), module.clone()).unwrap();
+        let part = Part::open(Disk::default(), path.clone(), module.clone()).unwrap();
         assert_eq!(part.present().unwrap().missing().collect::<Vec<_>>(), [0, 1]);
         part.write(0, &whole[..2048]).unwrap();
         part.finish().unwrap();
@@ -141,7 +142,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (path, whole) = (dir.path().join("m"), whole());
         let module = Module { sha256: Digest::of(b"other"), ..Module::describe(&whole, CHUNK) };
-        let part = Part::open(path.clone(), module).unwrap();
+        let part = Part::open(Disk::default(), path.clone(), module).unwrap();
         part.write(0, &whole).unwrap();
         match part.finish() {
             Err(NotFinished::Refused(refusal)) => assert_eq!(refusal.code, Code::WrongModule),

@@ -18,6 +18,7 @@ use dunlin::{
     agent,
     config::Config,
     link::{self, Link},
+    store::Disk,
 };
 use dunlin_core::{
     limits,
@@ -25,7 +26,7 @@ use dunlin_core::{
     wire::{
         Asks, Assignment, DeviceId, Digest, Document, Envelope, Health, Listen, Module, Plan, PublicKey, Release,
         ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Timestamp, Topic, Topics, World,
-        state::{DeviceState, Event, What},
+        state::{AppState, DeviceState, Event, What},
         topic,
     },
 };
@@ -34,7 +35,7 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::timeout,
 };
@@ -149,13 +150,19 @@ pub fn free_port() -> u16 {
 /// The agent under test.
 pub struct Board {
     pub state: TempDir,
+    apps: mpsc::UnboundedReceiver<AppState>,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
-struct Silent;
+struct Apps(mpsc::UnboundedSender<AppState>);
 
-impl agent::Watch for Silent {}
+impl agent::Watch for Apps {
+    fn app(&self, state: &AppState) {
+        // A test that looks elsewhere has dropped its end.
+        let _ = self.0.send(state.clone());
+    }
+}
 
 impl Board {
     pub fn start(fleet: &Fleet, broker: &link::Broker) -> Self {
@@ -164,6 +171,11 @@ impl Board {
     }
 
     pub fn start_in(state: TempDir, fleet: &Fleet, broker: &link::Broker) -> Self {
+        Self::start_on(Disk::default(), state, fleet, broker)
+    }
+
+    /// On a disk of the test's own.
+    pub fn start_on(disk: Disk, state: TempDir, fleet: &Fleet, broker: &link::Broker) -> Self {
         let root = state.path().join("root.dunlin");
         std::fs::write(&root, sign(&fleet.root, &fleet.root_key)).unwrap();
         let config = Config {
@@ -178,11 +190,25 @@ impl Board {
             bind: Ipv4Addr::LOCALHOST.into(),
         };
         let (stop, stopped) = oneshot::channel();
+        let (watch, apps) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             let shutdown = async { stopped.await.unwrap_or(()) };
-            agent::run(config, Arc::new(Silent), shutdown).await.unwrap();
+            agent::run_on(disk, config, Arc::new(Apps(watch)), shutdown).await.unwrap();
         });
-        Self { state, stop: Some(stop), task }
+        Self { state, apps, stop: Some(stop), task }
+    }
+
+    /// Waits for this agent, and no earlier one, to say this of an app.
+    pub async fn app(&mut self, what: &str, matches: impl Fn(&AppState) -> bool) -> AppState {
+        let found = async {
+            loop {
+                let state = self.apps.recv().await.expect("the agent runs");
+                if matches(&state) {
+                    return state;
+                }
+            }
+        };
+        timeout(LIMIT, found).await.unwrap_or_else(|_| panic!("not within {LIMIT:?}: {what}"))
     }
 
     /// Ends the agent and keeps its state folder.

@@ -2,10 +2,10 @@
 
 use alloc::{vec, vec::Vec};
 
-use super::{Verified, next_root, stored_plan};
+use super::{Verified, next_root, stands, stored_plan, verify_release};
 use crate::{
     Refusal,
-    wire::{Plan, Root},
+    wire::{AppName, Plan, Release, ReleaseRef, Root},
 };
 
 /// Roots, each the successor of the one before it.
@@ -47,8 +47,26 @@ impl Chain {
     /// *What runs keeps running*: a rotation of the deploy keys takes nothing away before there is
     /// a plan by the new ones.
     pub fn stored_plan(&self, bytes: &[u8]) -> Result<Verified<Plan>, Refusal> {
-        let earlier = self.later.iter().rev().skip(1).chain([&self.given]);
-        stored_plan(self.current(), bytes)
-            .or_else(|refusal| earlier.filter_map(|root| stored_plan(root, bytes).ok()).next().ok_or(refusal))
+        self.latest(|root| stored_plan(root, bytes))
+    }
+
+    /// The release that ran here last, maybe signed by keys that were replaced since.
+    ///
+    /// *What runs keeps running*, over a restart too, unless the root in force bans it.
+    pub fn stored_release(
+        &self,
+        app: &AppName,
+        order: &ReleaseRef,
+        bytes: &[u8],
+    ) -> Result<Verified<Release>, Refusal> {
+        let release = self.latest(|root| verify_release(root, app, order, bytes))?;
+        stands(self.current(), &release)?;
+        Ok(release)
+    }
+
+    /// What the latest root says that does not refuse; if all do, what the one in force says.
+    fn latest<T>(&self, verify: impl Fn(&Verified<Root>) -> Result<T, Refusal>) -> Result<T, Refusal> {
+        let earlier = || self.later.iter().rev().skip(1).chain([&self.given]);
+        verify(self.current()).or_else(|refusal| earlier().find_map(|root| verify(root).ok()).ok_or(refusal))
     }
 }

@@ -15,6 +15,7 @@ pub mod root;
 pub mod state;
 
 use alloc::{format, vec::Vec};
+use core::fmt::Display;
 use serde::{Deserialize, Serialize};
 
 pub use digest::{Digest, PublicKey};
@@ -51,19 +52,13 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 ///
 /// Postcard's numbers have longer spellings and its decoder passes over trailing bytes; since
 /// digests name documents, a document has one spelling here.
-pub(crate) fn decode<T>(bytes: &[u8], what: Kind) -> Result<T, Refusal>
+pub(crate) fn decode<T>(bytes: &[u8], what: impl Display) -> Result<T, Refusal>
 where
     T: Serialize + for<'a> Deserialize<'a>,
 {
     let malformed = || Refusal::new(Code::Malformed, format!("this is not a whole {what}"));
     let value = postcard::from_bytes::<T>(bytes).map_err(|_| malformed())?;
     if encode(&value) == bytes { Ok(value) } else { Err(malformed()) }
-}
-
-/// What an app was granted, as a device keeps it: written by the device itself, and bounded by the
-/// release that it came from.
-pub fn decode_granted(bytes: &[u8]) -> Result<Asks, Refusal> {
-    decode(bytes, Kind::Release)
 }
 
 fn check_count(len: usize, max: usize, what: &str) -> Result<(), Refusal> {
