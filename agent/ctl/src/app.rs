@@ -1,0 +1,314 @@
+//! `app.toml`: what an app's author writes, raw and resolved.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use dunlin::config::units::{ByteSize, Span};
+use dunlin_core::{
+    limits,
+    wire::{AppName, Asks, EnvName, Health, Listen, Probe, Restart, Version, release::check_url},
+};
+use serde::{Deserialize, Deserializer, de};
+use toml::Spanned;
+
+use crate::{files, toml_file::Source};
+
+/// An app as its file describes it: a release without its code and its counter.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct App {
+    /// Its name.
+    pub(crate) name: AppName,
+    /// Its version.
+    pub(crate) version: Version,
+    /// Where its module is.
+    pub(crate) module: PathBuf,
+    /// What it asks of a board.
+    pub(crate) asks: Asks,
+    /// How to tell that it is well.
+    pub(crate) health: Health,
+    /// What to do when it ends.
+    pub(crate) restart: Restart,
+    /// Where its module can be had by HTTP(S): `{app}`, `{version}` and `{sha256}` stand for its own.
+    pub(crate) urls: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Raw {
+    name: AppName,
+    version: Version,
+    module: Spanned<PathBuf>,
+    #[serde(default)]
+    publish: Vec<Spanned<Port>>,
+    #[serde(default)]
+    nonblocking: bool,
+    #[serde(default)]
+    env: BTreeMap<EnvName, Spanned<String>>,
+    #[serde(default)]
+    required_env: Vec<Spanned<EnvName>>,
+    #[serde(default)]
+    args: Vec<Spanned<String>>,
+    #[serde(default)]
+    free_args: bool,
+    memory: Option<Spanned<ByteSize>>,
+    #[serde(default)]
+    restart: RawRestart,
+    #[serde(default)]
+    urls: Vec<Spanned<String>>,
+    health: Option<Spanned<RawHealth>>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawRestart {
+    #[default]
+    Always,
+    OnFailure,
+    Never,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHealth {
+    http: Option<Spanned<String>>,
+    tcp: Option<Spanned<u16>>,
+    port: Option<Spanned<u16>>,
+    status: Option<Spanned<u16>>,
+    interval: Option<Spanned<Span>>,
+    timeout: Option<Spanned<Span>>,
+    start: Option<Spanned<Span>>,
+    failures: Option<Spanned<u16>>,
+}
+
+/// `HOST:GUEST`, or `GUEST` alone for a listener that only a deploy publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Port {
+    pub(crate) host: Option<u16>,
+    pub(crate) guest: u16,
+}
+
+impl std::str::FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |text: &str| {
+            let number = text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
+            number.filter(|port| *port != 0).ok_or_else(|| format!("{text:?} is not a port: 1 to 65535"))
+        };
+        match text.split_once(':') {
+            Some((host, guest)) => Ok(Self { host: Some(port(host)?), guest: port(guest)? }),
+            None => Ok(Self { host: None, guest: port(text)? }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = Port;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"HOST:GUEST\" or \"GUEST\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Port, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Port, E> {
+                number.to_string().parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+impl App {
+    /// Reads an app's file.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        Self::parse(path, &files::read_text(path)?)
+    }
+
+    /// Resolves an app's file; its paths are relative to it.
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
+        let source = Source { path, text };
+        let raw: Raw = source.parse()?;
+        let listen = listeners(&raw, &source)?;
+        let health = match &raw.health {
+            None => Health::default(),
+            Some(health) => health.get_ref().resolve(&listen, &source)?,
+        };
+        let asks = Asks {
+            env: environment(&raw, &source)?,
+            args: raw.args.iter().map(|arg| text_of(arg, &source)).collect::<Result<_>>()?,
+            free_args: raw.free_args,
+            memory_bytes: memory(raw.memory.as_ref(), &source)?,
+            listen,
+        };
+        let module = path.parent().unwrap_or(Path::new("")).join(raw.module.get_ref());
+        Ok(Self {
+            name: raw.name,
+            version: raw.version,
+            module,
+            asks,
+            health,
+            restart: match raw.restart {
+                RawRestart::Always => Restart::Always,
+                RawRestart::OnFailure => Restart::OnFailure,
+                RawRestart::Never => Restart::Never,
+            },
+            urls: urls(&raw.urls, &source)?,
+        })
+    }
+
+    /// The bytes of its module.
+    pub(crate) fn read_module(&self) -> Result<Vec<u8>> {
+        files::read(&self.module).context("the module that app.toml names")
+    }
+}
+
+fn urls(urls: &[Spanned<String>], source: &Source<'_>) -> Result<Vec<String>> {
+    at_most(urls.len(), urls.last().map(Spanned::span), "URLs", source)?;
+    let url = |url: &Spanned<String>| match check_url(url.get_ref()) {
+        Ok(()) => Ok(url.get_ref().clone()),
+        Err(refusal) => Err(source.at(url.span(), refusal.sentence)),
+    };
+    urls.iter().map(url).collect()
+}
+
+fn listeners(raw: &Raw, source: &Source<'_>) -> Result<Vec<Listen>> {
+    let mut listen: Vec<Listen> = Vec::new();
+    for port in &raw.publish {
+        let Port { host, guest } = *port.get_ref();
+        if listen.iter().any(|l| l.guest == guest) {
+            return Err(source.at(port.span(), format_args!("the app listens on {guest} twice")));
+        }
+        if let Some(host) = host.filter(|_| listen.iter().any(|l| l.host == host)) {
+            return Err(source.at(port.span(), format_args!("the board's port {host} is given twice")));
+        }
+        listen.push(Listen { guest, host, nonblocking: raw.nonblocking });
+    }
+    at_most(raw.publish.len(), raw.publish.last().map(Spanned::span), "published ports", source)?;
+    Ok(listen)
+}
+
+fn environment(raw: &Raw, source: &Source<'_>) -> Result<Vec<(EnvName, Option<String>)>> {
+    let mut env: BTreeMap<EnvName, Option<String>> = BTreeMap::new();
+    for (name, value) in &raw.env {
+        env.insert(name.clone(), Some(text_of(value, source)?));
+    }
+    for name in &raw.required_env {
+        if env.insert(name.get_ref().clone(), None).is_some() {
+            let name_text = name.get_ref();
+            let what = format_args!("{name_text} is there twice: with a value in env it is not required");
+            return Err(source.at(name.span(), what));
+        }
+    }
+    let last = raw.required_env.last().map(Spanned::span).or_else(|| raw.env.values().last().map(Spanned::span));
+    at_most(env.len(), last, "environment variables", source)?;
+    at_most(raw.args.len(), raw.args.last().map(Spanned::span), "arguments", source)?;
+    Ok(env.into_iter().collect())
+}
+
+fn at_most(count: usize, at: Option<std::ops::Range<usize>>, what: &str, source: &Source<'_>) -> Result<()> {
+    match at {
+        Some(at) if count > limits::LIST_MAX => {
+            Err(source.at(at, format_args!("{count} {what}: at most {} can be", limits::LIST_MAX)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn text_of(text: &Spanned<String>, source: &Source<'_>) -> Result<String> {
+    let value = text.get_ref();
+    let max = limits::TEXT_BYTES_MAX;
+    if value.len() > max {
+        return Err(source.at(text.span(), format_args!("{} bytes of text: at most {max} can be", value.len())));
+    }
+    if value.contains('\0') {
+        return Err(source.at(text.span(), "a text with a NUL in it"));
+    }
+    Ok(value.clone())
+}
+
+/// 0 stands for what guests get that ask for nothing.
+fn memory(given: Option<&Spanned<ByteSize>>, source: &Source<'_>) -> Result<u64> {
+    let Some(given) = given else { return Ok(0) };
+    let (bytes, max) = (given.get_ref().0, limits::GUEST_MEMORY_BYTES_MAX);
+    if bytes == 0 || bytes > max {
+        let max = ByteSize(max);
+        return Err(source.at(given.span(), format_args!("{bytes} bytes of memory: more than none, at most {max}")));
+    }
+    Ok(bytes)
+}
+
+impl RawHealth {
+    fn resolve(&self, listen: &[Listen], source: &Source<'_>) -> Result<Health> {
+        let default = Health::default();
+        let ms = |given: &Option<Spanned<Span>>, default: u32| match given {
+            None => Ok(default),
+            Some(span) => match u32::try_from(span.get_ref().0.as_millis()) {
+                Ok(ms) if ms > 0 => Ok(ms),
+                _ => Err(source.at(span.span(), "a time that is too short or too long here: 1ms to 49d")),
+            },
+        };
+        let failures = match &self.failures {
+            None => default.failures,
+            Some(zero) if *zero.get_ref() == 0 => return Err(source.at(zero.span(), "failures is 1 or more")),
+            Some(failures) => *failures.get_ref(),
+        };
+        Ok(Health {
+            probe: self.probe(listen, source)?,
+            interval_ms: ms(&self.interval, default.interval_ms)?,
+            timeout_ms: ms(&self.timeout, default.timeout_ms)?,
+            start_ms: ms(&self.start, default.start_ms)?,
+            failures,
+        })
+    }
+
+    fn probe(&self, listen: &[Listen], source: &Source<'_>) -> Result<Probe> {
+        let listens = |port: &Spanned<u16>| {
+            let there = listen.iter().any(|l| l.guest == *port.get_ref());
+            let what = || format!("the app does not listen on {}: publish has no such guest port", port.get_ref());
+            if there { Ok(*port.get_ref()) } else { Err(source.at(port.span(), what())) }
+        };
+        let only_http = |what: &str, span| Err(source.at(span, format_args!("{what} goes with http = \"/path\" only")));
+        match (&self.http, &self.tcp) {
+            (Some(_), Some(tcp)) => Err(source.at(tcp.span(), "http and tcp are two checks: choose one")),
+            (Some(http), None) => {
+                let path = text_of(http, source)?;
+                if !path.starts_with('/') || !path.bytes().all(|c| c.is_ascii_graphic()) {
+                    let what = format_args!("{path:?} is not a path: it begins with / and has no space");
+                    return Err(source.at(http.span(), what));
+                }
+                let port = match (&self.port, listen.first()) {
+                    (Some(port), _) => listens(port)?,
+                    (None, Some(first)) => first.guest,
+                    (None, None) => return Err(source.at(http.span(), "a check over HTTP, but publish is empty")),
+                };
+                let status = match &self.status {
+                    Some(status) if !(100..600).contains(status.get_ref()) => {
+                        return Err(source.at(status.span(), "a status is 100 to 599"));
+                    }
+                    status => status.as_ref().map_or(200, |status| *status.get_ref()),
+                };
+                Ok(Probe::Http { port, path, status })
+            }
+            (None, tcp) => match (&self.port, &self.status, tcp) {
+                (Some(port), _, _) => only_http("port", port.span()),
+                (None, Some(status), _) => only_http("status", status.span()),
+                (None, None, Some(port)) => Ok(Probe::Tcp { port: listens(port)? }),
+                (None, None, None) => Ok(Probe::Up),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "app_tests.rs"]
+mod tests;

@@ -1,0 +1,310 @@
+//! The command line: what can be said, and how its parts are read.
+
+mod help;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use dunlin::{config::units::Span, link::BrokerUrl};
+use dunlin_core::wire::{AppName, EnvName, FleetName, Publish, Version};
+
+use crate::app::Port;
+
+/// Releases, deploys and watches apps on fleets of boards that run dunlin.
+#[derive(Debug, Parser)]
+#[command(name = "dunlinctl", version, propagate_version = true, after_help = help::EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What goes with every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The fleet's folder; without it, the nearest with a fleet.toml from here upwards
+    #[arg(long, global = true, env = "DUNLIN_FLEET", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) fleet: Option<PathBuf>,
+    /// How long to wait for a broker that does not answer
+    #[arg(long, global = true, value_name = "TIME", default_value = "15s")]
+    pub(crate) timeout: SpanArg,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make keys and a trust root for a new fleet
+    #[command(after_help = help::INIT)]
+    Init(InitArgs),
+    /// Check, sign and publish an app's module
+    #[command(after_help = help::RELEASE)]
+    Release(ReleaseArgs),
+    /// Order a release onto devices
+    #[command(after_help = help::DEPLOY)]
+    Deploy(DeployArgs),
+    /// Take an app off the devices
+    #[command(after_help = help::REMOVE)]
+    Remove(OrderArgs),
+    /// Stop an app for now
+    #[command(after_help = help::PAUSE)]
+    Pause(OrderArgs),
+    /// Let a paused app run again
+    #[command(after_help = help::RESUME)]
+    Resume(OrderArgs),
+    /// Go back to the release that an app had before
+    #[command(after_help = help::ROLLBACK)]
+    Rollback(OrderArgs),
+    /// Show what runs where, since when, and why not
+    #[command(after_help = help::STATUS)]
+    Status(StatusArgs),
+    /// Show what a file is and says: root, release, plan, wasm module, key
+    #[command(after_help = help::INSPECT)]
+    Inspect(InspectArgs),
+    /// Build, sign and deploy over MQTT on this machine, again on each change
+    #[cfg(feature = "dev")]
+    #[command(after_help = help::DEV)]
+    Dev(DevArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The fleet's name
+    #[arg(id = "name", value_name = "FLEET")]
+    pub(crate) fleet: FleetName,
+    /// The folder to make; ./FLEET without it
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+    /// The broker: mqtt://, mqtts://, ws:// or wss://
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: BrokerUrl,
+    /// Certificates (PEM) that vouch for the broker
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca: Option<PathBuf>,
+    /// Our certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
+    pub(crate) certificate: Option<PathBuf>,
+    /// The key (PEM) of our certificate
+    #[arg(long, value_name = "FILE", requires = "certificate", value_hint = ValueHint::FilePath)]
+    pub(crate) key: Option<PathBuf>,
+    /// Our name at the broker
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    pub(crate) user: Option<String>,
+    /// A file that holds our password at the broker
+    #[arg(long, value_name = "FILE", requires = "user", value_hint = ValueHint::FilePath)]
+    pub(crate) password_file: Option<PathBuf>,
+    /// What topics begin with; boards must have the same [default: dunlin/v1]
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) prefix: Option<String>,
+    /// How long the root is valid
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = lifetime)]
+    pub(crate) expires: SpanArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseArgs {
+    /// The app's file
+    #[arg(value_name = "APP.TOML", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Print what was released as one JSON value
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Check and sign, but keep and publish nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeployArgs {
+    /// The app, and which version of it; the newest without
+    #[arg(value_name = "APP[@VERSION]", value_parser = app_at)]
+    pub(crate) app: AppAt,
+    /// Which devices; every one without
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) to: Vec<String>,
+    /// A port of the board that leads to one of the app's
+    #[arg(short, long, value_name = "HOST:GUEST", value_parser = publish)]
+    pub(crate) publish: Vec<Publish>,
+    /// A value for a variable that the release asks for
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(EnvName, String)>,
+    /// How long devices may take the plan; after that they need a newer one
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = lifetime)]
+    pub(crate) expires: SpanArg,
+    /// Say what would be deployed, but keep and publish nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Wait until all connected devices that it is for run it; 60s without a time
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "60s")]
+    pub(crate) wait: Option<SpanArg>,
+    /// Arguments instead of the release's own
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OrderArgs {
+    /// The app
+    pub(crate) app: AppName,
+    /// Only what was deployed with this --to; all of the app without
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) to: Vec<String>,
+    /// How long devices may take the plan; after that they need a newer one
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = lifetime)]
+    pub(crate) expires: SpanArg,
+    /// Say what would be ordered, but keep and publish nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print one JSON array; with --watch one a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Go on and show every change
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The file
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// Print it as one JSON value
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[cfg(feature = "dev")]
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    /// A folder with Cargo.toml, or a module
+    #[arg(value_name = "DIR|APP.WASM", value_hint = ValueHint::AnyPath)]
+    pub(crate) what: PathBuf,
+    /// A port of this machine that leads to one of the app's [default: 7878:7878, or app.toml's]
+    #[arg(short, long, value_name = "HOST:GUEST", value_parser = publish)]
+    pub(crate) publish: Vec<Publish>,
+    /// A variable for the app
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = variable)]
+    pub(crate) env: Vec<(EnvName, String)>,
+    /// The embedded broker's port on 127.0.0.1; a free one without
+    #[arg(long, value_name = "PORT")]
+    pub(crate) broker_port: Option<u16>,
+    /// Arguments for the app
+    #[arg(last = true, value_name = "ARGS")]
+    pub(crate) args: Vec<String>,
+}
+
+/// An app, and perhaps one version of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AppAt {
+    pub(crate) app: AppName,
+    pub(crate) version: Option<Version>,
+}
+
+/// A time on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpanArg(pub(crate) std::time::Duration);
+
+impl std::str::FromStr for SpanArg {
+    type Err = dunlin::config::units::BadQuantity;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(|Span(span)| Self(span))
+    }
+}
+
+fn app_at(text: &str) -> Result<AppAt, String> {
+    let (app, version) = match text.split_once('@') {
+        Some((app, version)) => (app, Some(version.parse().map_err(|e| format!("{e}"))?)),
+        None => (text, None),
+    };
+    Ok(AppAt { app: app.parse().map_err(|e| format!("{e}"))?, version })
+}
+
+/// How long something is good for: documents count in seconds.
+fn lifetime(text: &str) -> Result<SpanArg, String> {
+    let span: SpanArg = text.parse().map_err(|e| format!("{e}"))?;
+    if span.0.as_secs() == 0 { Err("less than a second is no time".into()) } else { Ok(span) }
+}
+
+fn publish(text: &str) -> Result<Publish, String> {
+    let Port { host, guest } = text.parse()?;
+    let host = host.ok_or_else(|| format!("write HOST:GUEST, as in 8080:{guest}"))?;
+    Ok(Publish { host, guest })
+}
+
+fn variable(text: &str) -> Result<(EnvName, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.parse().map_err(|e| format!("{e}"))?, value.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_in_the_help_is_understood() {
+        let mut examples = 0;
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let lines = help.lines().map(str::trim).filter(|line| line.starts_with("dunlinctl "));
+            for line in lines {
+                // As a shell would, as far as these lines need it.
+                let line = line.split(" | ").next().unwrap_or_default().split(" > ").next().unwrap_or_default();
+                let line = line.split("   ").next().unwrap_or_default();
+                let words = line.split('\'').enumerate().flat_map(|(i, part)| match i % 2 {
+                    0 => part.split_whitespace().collect(),
+                    _ => vec![part],
+                });
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{line}: {error}");
+                }
+                examples += 1;
+            }
+        }
+        assert!(examples >= 15, "{examples}");
+    }
+
+    #[test]
+    fn values_are_read_and_their_mistakes_explained() {
+        let deploy = |line: &str| match Cli::try_parse_from(line.split(' ')).map(|cli| cli.command) {
+            Ok(Command::Deploy(args)) => Ok(args),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        };
+        let args = deploy("dunlinctl deploy hello@1.2.0 -p 80:7878 --env A=b=c --wait -- -v").unwrap();
+        assert_eq!((args.app.app.as_str(), args.app.version.unwrap().as_str()), ("hello", "1.2.0"));
+        assert_eq!(args.publish, [Publish { host: 80, guest: 7878 }]);
+        assert_eq!(args.env, [("A".parse().unwrap(), "b=c".into())]);
+        assert_eq!((args.wait.unwrap().0.as_secs(), args.args), (60, vec!["-v".to_owned()]));
+        assert_eq!(deploy("dunlinctl deploy hello --wait 5s").unwrap().wait.unwrap().0.as_secs(), 5);
+        assert_eq!(deploy("dunlinctl deploy hello").unwrap().wait, None);
+        for (line, why) in [
+            ("dunlinctl deploy a/b", "is not an app's name"),
+            ("dunlinctl deploy a@", "is not a version"),
+            ("dunlinctl deploy a -p 7878", "write HOST:GUEST, as in 8080:7878"),
+            ("dunlinctl deploy a -p 0:1", "is not a port"),
+            ("dunlinctl deploy a --env A", "write NAME=VALUE"),
+            ("dunlinctl deploy a --expires 3", "is not a time"),
+            ("dunlinctl deploy a --expires 0s", "less than a second is no time"),
+        ] {
+            let error = deploy(line).unwrap_err();
+            assert!(error.contains(why), "{line}: {error}");
+        }
+    }
+}

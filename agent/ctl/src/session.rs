@@ -1,0 +1,290 @@
+//! A visit to the broker: publish and know that it arrived, fetch what is retained, follow topics.
+//!
+//! Everything here ends: a broker that stays away for the given time is an error that says so.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use anyhow::{Result, anyhow, bail};
+use bytes::Bytes;
+use dunlin::link::{Abilities, Event, Link, Receipt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::{fleet::Fleet, progress::Progress};
+
+/// How long no retained message must come before there is none.
+const QUIET: Duration = Duration::from_millis(700);
+
+/// Messages handed to the link at a time: more than it sends at once, fewer than its outbox drops.
+const WINDOW: usize = 32;
+
+/// Subscriptions at a time: AWS IoT allows 50 on a connection.
+const SUBSCRIPTIONS: usize = 16;
+
+/// Bytes of an MQTT packet beside its topic and its payload, rounded up.
+pub(crate) const PACKET_OVERHEAD_BYTES: u32 = 64;
+
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// A message to publish.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) payload: Bytes,
+}
+
+/// A connection to the fleet's broker.
+#[derive(Debug)]
+pub(crate) struct Session {
+    link: Link,
+    url: String,
+    patience: Duration,
+    abilities: Abilities,
+    /// Why there is no connection at the moment.
+    away: Option<String>,
+    /// Filters to subscribe to again when the connection comes back.
+    followed: BTreeSet<String>,
+    /// What came for them and was not looked at yet.
+    inbox: VecDeque<(String, Bytes)>,
+}
+
+impl Session {
+    /// Connects to the fleet's broker within this time.
+    pub(crate) async fn open(fleet: &Fleet, patience: Duration) -> Result<Self> {
+        let id = format!("dunlinctl-{:08x}", getrandom::u32().map_err(|e| anyhow!("no random numbers: {e}"))?);
+        let mut link = Link::new(fleet.broker.clone(), id, None);
+        let url = fleet.broker.url.to_string();
+        let progress = Progress::waiting(format!("connecting to {url}"));
+        let deadline = Instant::now() + patience;
+        let mut away = None;
+        let abilities = loop {
+            let Ok(event) = timeout_at(deadline, link.next()).await else {
+                drop(progress);
+                bail!(
+                    "no connection to the broker {url} within {}{}; look at [broker] in {}",
+                    seconds(patience),
+                    because(away.as_deref()),
+                    fleet.dir.join(crate::fleet::FLEET_FILE).display()
+                );
+            };
+            match event {
+                Event::Connected(abilities) => break abilities,
+                Event::Disconnected { why, .. } => {
+                    progress.say(format!("connecting to {url}: {why}"));
+                    away = Some(why);
+                }
+                // Nothing was asked for yet.
+                Event::Subscribed { .. }
+                | Event::Message { .. }
+                | Event::Acknowledged(_)
+                | Event::Undeliverable { .. } => {}
+            }
+        };
+        if !abilities.retain {
+            bail!(
+                "the broker {url} keeps no retained messages, so boards would not find later what is published now: \
+                 turn them on there, or use another broker"
+            );
+        }
+        let (followed, inbox) = (BTreeSet::new(), VecDeque::new());
+        Ok(Self { link, url, patience, abilities, away: None, followed, inbox })
+    }
+
+    /// What the broker said of itself.
+    pub(crate) const fn abilities(&self) -> Abilities {
+        self.abilities
+    }
+
+    /// Holds if the broker takes a message of this length.
+    pub(crate) fn admits(&self, message: &Message) -> Result<()> {
+        let bytes = message.topic.len() + message.payload.len() + PACKET_OVERHEAD_BYTES as usize;
+        match self.abilities.packet_bytes_max {
+            Some(max) if bytes > max as usize => bail!(
+                "{} needs an MQTT packet of {bytes} bytes, and the broker {} takes {max}: raise its limit",
+                message.topic,
+                self.url
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Publishes retained messages, in this order, and waits until the broker has every one.
+    pub(crate) async fn publish(&mut self, what: &str, messages: Vec<Message>) -> Result<()> {
+        let progress = Progress::counting(format!("publishing {what}"), messages.len());
+        let mut queue = messages.into_iter();
+        let mut open: BTreeMap<Receipt, String> = BTreeMap::new();
+        let mut deadline = Instant::now() + self.patience;
+        loop {
+            while open.len() < WINDOW
+                && let Some(Message { topic, payload }) = queue.next()
+            {
+                open.insert(self.link.publish(topic.clone(), payload, true), topic);
+            }
+            if open.is_empty() {
+                return Ok(());
+            }
+            let Ok(event) = timeout_at(deadline, self.link.next()).await else {
+                bail!(
+                    "the broker {} did not acknowledge {what} within {}{}: run the same command again",
+                    self.url,
+                    seconds(self.patience),
+                    because(self.away.as_deref())
+                );
+            };
+            match event {
+                Event::Acknowledged(receipt) => {
+                    if open.remove(&receipt).is_some() {
+                        progress.step();
+                        deadline = Instant::now() + self.patience;
+                    }
+                }
+                Event::Undeliverable { topic, why, .. } => {
+                    bail!("the broker {} does not take {what} ({topic}): {why}", self.url)
+                }
+                event @ (Event::Connected(_)
+                | Event::Disconnected { .. }
+                | Event::Subscribed { .. }
+                | Event::Message { .. }) => self.take(event)?,
+            }
+        }
+    }
+
+    /// The retained messages on these topics; topics without one are not in the answer.
+    pub(crate) async fn fetch(&mut self, topics: &[String]) -> Result<BTreeMap<String, Bytes>> {
+        let mut fetched = BTreeMap::new();
+        for batch in topics.chunks(SUBSCRIPTIONS) {
+            self.fetch_batch(batch, &mut fetched).await?;
+        }
+        Ok(fetched)
+    }
+
+    async fn fetch_batch(&mut self, topics: &[String], fetched: &mut BTreeMap<String, Bytes>) -> Result<()> {
+        let _progress = Progress::waiting(format!("asking {}", self.url));
+        let mut unanswered: BTreeSet<&String> = topics.iter().collect();
+        topics.iter().for_each(|topic| self.link.subscribe(topic));
+        let mut deadline = Instant::now() + self.patience;
+        while !topics.iter().all(|topic| fetched.contains_key(topic)) {
+            match timeout_at(deadline, self.link.next()).await {
+                Err(_) if unanswered.is_empty() => break,
+                Err(_) => return Err(self.no_answer()),
+                Ok(Event::Message { topic, payload }) if topics.contains(&topic) => {
+                    unanswered.remove(&topic);
+                    // An empty retained message is none; one that is published just now is the newer.
+                    if !payload.is_empty() {
+                        fetched.insert(topic, payload);
+                    }
+                }
+                Ok(Event::Subscribed { filter, outcome }) if topics.contains(&filter) => {
+                    outcome.map_err(|why| anyhow!("the broker {} does not let us read {filter}: {why}", self.url))?;
+                    unanswered.remove(&filter);
+                }
+                Ok(event) => {
+                    let again = matches!(event, Event::Connected(_));
+                    self.take(event)?;
+                    if again {
+                        unanswered = topics.iter().collect();
+                        topics.iter().for_each(|topic| self.link.subscribe(topic));
+                    }
+                }
+            }
+            deadline = Instant::now() + if unanswered.is_empty() { QUIET } else { self.patience };
+        }
+        // A later subscription to the same topic is to bring its message again.
+        topics.iter().filter(|topic| !self.followed.contains(*topic)).for_each(|topic| self.link.unsubscribe(topic));
+        Ok(())
+    }
+
+    /// Subscribes for good, and waits until the broker agreed.
+    pub(crate) async fn follow(&mut self, filters: &[String]) -> Result<()> {
+        let mut unanswered: BTreeSet<&String> = filters.iter().collect();
+        filters.iter().for_each(|filter| self.link.subscribe(filter));
+        self.followed.extend(filters.iter().cloned());
+        let deadline = Instant::now() + self.patience;
+        while !unanswered.is_empty() {
+            let Ok(event) = timeout_at(deadline, self.link.next()).await else { return Err(self.no_answer()) };
+            if let Event::Subscribed { filter, .. } = &event {
+                unanswered.remove(filter);
+            }
+            self.take(event)?;
+        }
+        Ok(())
+    }
+
+    /// The next message on what is followed; nothing if none came until then.
+    ///
+    /// Must be awaited for the connection to live. Dropping the future loses nothing.
+    pub(crate) async fn message(&mut self, until: Instant) -> Result<Option<(String, Bytes)>> {
+        loop {
+            if let Some(message) = self.inbox.pop_front() {
+                return Ok(Some(message));
+            }
+            let Ok(event) = timeout_at(until, self.link.next()).await else { return Ok(None) };
+            self.take(event)?;
+        }
+    }
+
+    /// Messages on what is followed, until none came for a while: what was retained. A fleet that
+    /// never is quiet is listened to for the session's patience.
+    pub(crate) async fn retained(&mut self, mut each: impl FnMut(&str, &Bytes)) -> Result<()> {
+        let _progress = Progress::waiting(format!("asking {}", self.url));
+        let deadline = Instant::now() + self.patience;
+        while let Some((topic, payload)) = self.message(deadline.min(Instant::now() + QUIET)).await? {
+            each(&topic, &payload);
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why there is no connection at the moment, if there is none.
+    pub(crate) fn away(&self) -> Option<&str> {
+        self.away.as_deref()
+    }
+
+    /// Disconnects in good order.
+    pub(crate) async fn close(self) {
+        self.link.close(GOODBYE).await;
+    }
+
+    fn take(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Connected(abilities) => {
+                self.abilities = abilities;
+                self.away = None;
+                self.followed.iter().for_each(|filter| self.link.subscribe(filter));
+            }
+            Event::Disconnected { why, .. } => self.away = Some(why),
+            Event::Message { topic, payload } => {
+                // What a fetch left behind is nobody's.
+                if !self.followed.is_empty() {
+                    self.inbox.push_back((topic, payload));
+                }
+            }
+            Event::Subscribed { filter, outcome } => {
+                if let (Err(why), true) = (outcome, self.followed.contains(&filter)) {
+                    bail!("the broker {} does not let us read {filter}: {why}", self.url);
+                }
+            }
+            // Only `publish` sends, and it waits for all of its own.
+            Event::Acknowledged(_) | Event::Undeliverable { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn no_answer(&self) -> anyhow::Error {
+        let (patience, because) = (seconds(self.patience), because(self.away.as_deref()));
+        anyhow!("the broker {} did not answer within {patience}{because}", self.url)
+    }
+}
+
+fn because(why: Option<&str>) -> String {
+    why.map(|why| format!(" ({why})")).unwrap_or_default()
+}
+
+fn seconds(span: Duration) -> String {
+    format!("{} s", span.as_secs_f64())
+}
