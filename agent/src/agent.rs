@@ -8,7 +8,7 @@ use dunlin_core::wire::{
 };
 use dunlin_host::Stream;
 
-use crate::{Failure, config::Config, driver::Driver, store::Disk};
+use crate::{Failure, config::Config, driver::Driver, notify::Manager, store::Disk};
 
 /// How long the broker may take to hear our goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -64,14 +64,20 @@ pub async fn run_on(
 ) -> Result<(), Failure> {
     let mut driver = Driver::new(disk, config, watch)?;
     driver.resume();
+    let mut manager = Manager::from_env();
     let mut shutdown = pin!(shutdown);
     loop {
         driver.settle();
+        if driver.is_up() {
+            manager.ready();
+        }
         tokio::select! {
             () = &mut shutdown => break,
             input = driver.input() => driver.handle(input).await,
+            () = manager.watchdog_due() => manager.feed_watchdog(),
         }
     }
+    manager.stopping();
     driver.close(FAREWELL).await;
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod failure;
 mod apps;
 mod driver;
 mod fetch;
+mod notify;
 mod report;
 
 pub mod link;

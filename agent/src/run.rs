@@ -123,7 +123,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     for publish in &args.publish {
         let socket = TcpListener::bind(publish.host).await;
         let socket = socket.with_context(|| format!("cannot publish {}", publish.host))?;
-        listeners.push(Listener { socket: Arc::new(socket), nonblocking: args.nonblocking });
+        listeners.push(Listener { socket: Arc::new(socket), port: publish.guest, nonblocking: args.nonblocking });
     }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let guest = Guest {

@@ -203,12 +203,15 @@ impl Task {
     fn guest(&self) -> Guest {
         let setup = &self.spec.setup;
         let app = &self.spec.release.app;
-        let nonblocking = setup.listen.iter().map(|listen| listen.nonblocking);
-        let sockets = self.listeners.iter().cloned();
+        let listeners = setup.listen.iter().zip(&self.listeners).map(|(listen, socket)| Listener {
+            socket: Arc::clone(socket),
+            port: listen.guest,
+            nonblocking: listen.nonblocking,
+        });
         Guest {
             args: [app.to_string()].into_iter().chain(setup.args.iter().cloned()).collect(),
             env: setup.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
-            listeners: sockets.zip(nonblocking).map(|(socket, nonblocking)| Listener { socket, nonblocking }).collect(),
+            listeners: listeners.collect(),
             limits: limits(setup.memory_bytes),
             observer: Box::new(Lines::new(app.clone(), Arc::clone(&self.around.watch), Arc::clone(&self.accepting))),
             ..Guest::default()

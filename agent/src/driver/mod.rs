@@ -175,6 +175,11 @@ impl Driver {
         Some(Instant::now() + left.min(LOOK_AT_THE_TIME))
     }
 
+    /// Whether it does its work: it has a plan to obey, or a broker to hear of one.
+    pub(crate) fn is_up(&self) -> bool {
+        self.connected || self.plan.is_some()
+    }
+
     /// Ends all guests and says goodbye to the broker.
     pub(crate) async fn close(mut self, patience: Duration) {
         self.apps.clear();
