@@ -53,8 +53,8 @@ pub struct RunArgs {
     #[arg(long)]
     nonblocking: bool,
 
-    /// Arguments for the guest
-    #[arg(last = true)]
+    /// Arguments for the guest; those that begin with - go after --
+    #[arg(value_name = "ARGS")]
     args: Vec<String>,
 }
 

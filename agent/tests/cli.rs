@@ -49,8 +49,8 @@ fn run_publishes_a_port() {
 
 #[test]
 fn run_passes_arguments_and_environment_on() {
-    let output = run(&ENV, &["--env", "K=V", "-e", "EMPTY=", "--", "a", "--flag"]);
-    assert_eq!(output.status.code(), Some(0));
+    let output = run(&ENV, &["a", "--env", "K=V", "-e", "EMPTY=", "--", "--flag"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     for line in ["a", "--flag", "K=V", "EMPTY="] {
         assert!(text(&output.stdout).lines().any(|l| l == line), "{line}: {}", text(&output.stdout));
     }

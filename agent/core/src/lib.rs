@@ -20,5 +20,5 @@ pub mod reconcile;
 pub mod supervise;
 pub mod transfer;
 
-pub use moment::{Backoff, Moment};
+pub use moment::{Backoff, Bucket, Moment};
 pub use refusal::{Code, Refusal};

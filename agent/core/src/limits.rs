@@ -90,5 +90,13 @@ pub const OUTBOX_MESSAGES_MAX: usize = 256;
 /// Messages handed to the broker and not yet acknowledged.
 pub const INFLIGHT_MAX: usize = 8;
 
+/// Lines that an app may print a second; more are dropped, counted and said.
+///
+/// A line is some hundred bytes on its way to the log: this keeps a chatty guest below 64 KB/s.
+pub const LINES_PER_SECOND: u32 = 200;
+
+/// Lines that an app may print at once, as at its start.
+pub const LINES_AT_ONCE: u32 = 1_000;
+
 /// Bytes of one line of an app's output; a longer one is cut into several.
 pub const LINE_BYTES_MAX: usize = 4 * 1024;

@@ -67,9 +67,51 @@ impl Backoff {
     }
 }
 
+/// So many at once, and so many a second after that.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    at_once: u64,
+    per_second: u64,
+    /// What is left, in thousandths.
+    left: u64,
+    at: Moment,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub fn new(at_once: u32, per_second: u32, now: Moment) -> Self {
+        let (at_once, per_second) = (u64::from(at_once), u64::from(per_second));
+        Self { at_once, per_second, left: at_once * 1_000, at: now }
+    }
+
+    /// Takes one, if there is one.
+    pub fn take(&mut self, now: Moment) -> bool {
+        let fresh = now.since(self.at).saturating_mul(self.per_second);
+        self.left = self.left.saturating_add(fresh).min(self.at_once * 1_000);
+        self.at = self.at.max(now);
+        let one = self.left >= 1_000;
+        if one {
+            self.left -= 1_000;
+        }
+        one
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bucket_gives_what_it_holds_and_then_what_flows_in() {
+        let mut bucket = Bucket::new(3, 2, Moment(10));
+        let taken = |bucket: &mut Bucket, now| (0..9).filter(|_| bucket.take(Moment(now))).count();
+        assert_eq!(taken(&mut bucket, 10), 3);
+        assert_eq!(taken(&mut bucket, 509), 0);
+        assert_eq!(taken(&mut bucket, 510), 1);
+        assert_eq!(taken(&mut bucket, 1_510), 2);
+        assert_eq!(taken(&mut bucket, 3), 0, "a clock does not go back");
+        assert_eq!(taken(&mut bucket, u64::MAX), 3, "no more than it holds");
+    }
 
     #[test]
     fn waits_double_within_their_jitter_and_stay_below_the_maximum() {

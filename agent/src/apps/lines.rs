@@ -1,11 +1,16 @@
-//! Cuts what a guest prints into lines.
+//! Cuts what a guest prints into lines, and drops those that are too many.
 
 use std::sync::Arc;
 
-use dunlin_core::{limits::LINE_BYTES_MAX, wire::AppName};
+use dunlin_core::{
+    Bucket,
+    limits::{LINE_BYTES_MAX, LINES_AT_ONCE, LINES_PER_SECOND},
+    wire::AppName,
+};
 use dunlin_host::{Observer, Stream};
 use tokio::sync::Notify;
 
+use super::Clock;
 use crate::agent::Watch;
 
 /// Watches one run of a guest.
@@ -13,18 +18,38 @@ pub(super) struct Lines {
     app: AppName,
     watch: Arc<dyn Watch>,
     accepting: Arc<Notify>,
+    clock: Clock,
+    bucket: Bucket,
+    dropped: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
 impl Lines {
-    pub(super) fn new(app: AppName, watch: Arc<dyn Watch>, accepting: Arc<Notify>) -> Self {
-        Self { app, watch, accepting, stdout: Vec::new(), stderr: Vec::new() }
+    pub(super) fn new(app: AppName, watch: Arc<dyn Watch>, accepting: Arc<Notify>, clock: Clock) -> Self {
+        let bucket = Bucket::new(LINES_AT_ONCE, LINES_PER_SECOND, clock.now());
+        Self { app, watch, accepting, clock, bucket, dropped: 0, stdout: Vec::new(), stderr: Vec::new() }
     }
 
-    fn line(&self, stream: Stream, line: &[u8]) {
+    fn line(&mut self, stream: Stream, line: &[u8]) {
+        if !self.bucket.take(self.clock.now()) {
+            self.dropped += 1;
+            return;
+        }
+        self.say_dropped();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         self.watch.line(&self.app, stream, &String::from_utf8_lossy(line));
+    }
+}
+
+impl Lines {
+    /// Says how many lines were dropped since the last one that was not.
+    fn say_dropped(&mut self) {
+        if self.dropped > 0 {
+            let sentence = format!("({} lines dropped: more than {LINES_PER_SECOND} a second)", self.dropped);
+            self.dropped = 0;
+            self.watch.line(&self.app, Stream::Stderr, &sentence);
+        }
     }
 }
 
@@ -63,11 +88,13 @@ impl Observer for Lines {
 impl Drop for Lines {
     /// What a guest printed last, often without an end of line, says why it died.
     fn drop(&mut self) {
-        for (stream, rest) in [(Stream::Stdout, &self.stdout), (Stream::Stderr, &self.stderr)] {
+        let rests = [std::mem::take(&mut self.stdout), std::mem::take(&mut self.stderr)];
+        for (stream, rest) in [Stream::Stdout, Stream::Stderr].into_iter().zip(rests) {
             if !rest.is_empty() {
-                self.line(stream, rest);
+                self.line(stream, &rest);
             }
         }
+        self.say_dropped();
     }
 }
 
@@ -87,7 +114,7 @@ mod tests {
 
     fn seen(writes: &[&[u8]]) -> Vec<String> {
         let seen = Arc::new(Seen::default());
-        let mut lines = Lines::new("a".parse().unwrap(), seen.clone(), Arc::default());
+        let mut lines = Lines::new("a".parse().unwrap(), seen.clone(), Arc::default(), Clock::start());
         writes.iter().for_each(|bytes| lines.output(Stream::Stdout, bytes));
         drop(lines);
         let lines = seen.0.lock().unwrap();
@@ -98,6 +125,16 @@ mod tests {
     fn lines_are_whole_however_they_are_written() {
         assert_eq!(seen(&[b"a\nb", b"c\r\n", b"\n", b"end"]), ["a", "bc", "", "end"]);
         assert_eq!(seen(&[b"\xff\n"]), ["\u{fffd}"]);
+    }
+
+    #[test]
+    fn lines_that_are_too_many_are_counted() {
+        let lines = seen(&["x\n".repeat(LINES_AT_ONCE as usize + 5_000).as_bytes()]);
+        let count = |line: &String| line.strip_prefix('(')?.split(' ').next()?.parse::<usize>().ok();
+        let dropped: usize = lines.iter().filter_map(count).sum();
+        assert!(dropped > 0);
+        let plain = lines.iter().filter(|line| *line == "x").count();
+        assert_eq!(plain + dropped, LINES_AT_ONCE as usize + 5_000, "none without a word");
     }
 
     #[test]

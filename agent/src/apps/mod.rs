@@ -213,7 +213,12 @@ impl Task {
             env: setup.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
             listeners: listeners.collect(),
             limits: limits(setup.memory_bytes),
-            observer: Box::new(Lines::new(app.clone(), Arc::clone(&self.around.watch), Arc::clone(&self.accepting))),
+            observer: Box::new(Lines::new(
+                app.clone(),
+                Arc::clone(&self.around.watch),
+                Arc::clone(&self.accepting),
+                self.around.clock,
+            )),
             ..Guest::default()
         }
     }
