@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::Args;
-use dunlin_core::{limits::GUEST_MEMORY_BYTES, wire::EnvName};
+use dunlin_core::policy::Policy;
 use dunlin_host::{Directory, Ended, Guest, Limits, Listener, Observer, Program, Stdin, Stream};
 use tokio::net::TcpListener;
 
@@ -45,8 +45,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "HOST::GUEST")]
     dir: Vec<DirArg>,
 
-    /// Linear memory that it may use
-    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(GUEST_MEMORY_BYTES))]
+    /// Linear memory that it may use: by default as much as a board allows an app by default
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(Policy::default().memory_bytes_max))]
     memory: ByteSize,
 
     /// Let its listeners be non-blocking from the start: Go needs that, Rust's std must not have it
@@ -86,9 +86,9 @@ impl FromStr for EnvArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
-        let name: EnvName = name.parse().map_err(|error| format!("{error}"))?;
-        Ok(Self(name.to_string(), value.into()))
+        let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
+        let (name, value) = parts.ok_or_else(|| format!("{text:?} is not NAME=VALUE"))?;
+        Ok(Self(name.into(), value.into()))
     }
 }
 
