@@ -12,8 +12,10 @@ use std::{
 use anyhow::{Context, bail};
 use clap::Args;
 use dunlin_core::policy::Policy;
-use dunlin_host::{Directory, Ended, Guest, Limits, Listener, Observer, Program, Stdin, Stream};
-use tokio::net::TcpListener;
+use dunlin_host::{
+    Directory, Ended, Grants, Guest, Limits, Listener, Observer, Port, PortSocket, Program, Reach, Stdin, Stream,
+};
+use tokio::net::{TcpListener, UdpSocket};
 
 use crate::config::units::ByteSize;
 
@@ -32,10 +34,19 @@ pub struct RunArgs {
     #[arg(value_name = "APP.wasm")]
     module: PathBuf,
 
-    /// Publish a port of the guest: [ADDRESS:]HOST:GUEST. The first listener is its descriptor 3
-    /// (after the directories), the next one 4, and so on
+    /// Publish a port of the guest: [ADDRESS:]HOST:GUEST, or HOST:GUEST/udp. A guest that opens its
+    /// own sockets binds GUEST; for others the first listener is descriptor 3 (after the
+    /// directories), the next one 4, and so on
     #[arg(short, long, value_name = "HOST:GUEST")]
     publish: Vec<PublishArg>,
+
+    /// Let it connect: db.example:5432, 10.0.0.0/8:1024-2047, [::1]:80 or *:443
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Vec<Reach>,
+
+    /// Let it resolve any name, and not only those that it may connect to
+    #[arg(long)]
+    resolve: bool,
 
     /// Set an environment variable
     #[arg(short, long, value_name = "NAME=VALUE")]
@@ -62,20 +73,27 @@ pub struct RunArgs {
 struct PublishArg {
     host: SocketAddr,
     guest: u16,
+    udp: bool,
 }
 
 impl FromStr for PublishArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not [ADDRESS:]HOST:GUEST, as in 8080:7878 or 127.0.0.1:8080:7878");
+        let wrong = || format!("{text:?} is not [ADDRESS:]HOST:GUEST[/udp], as in 8080:7878 or 127.0.0.1:5353:53/udp");
         let port = |text: &str| text.parse::<u16>().map_err(|_| wrong());
-        let (host, guest) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let (ports, udp) = match text.rsplit_once('/') {
+            None => (text, false),
+            Some((ports, "tcp")) => (ports, false),
+            Some((ports, "udp")) => (ports, true),
+            Some(_) => return Err(wrong()),
+        };
+        let (host, guest) = ports.rsplit_once(':').ok_or_else(wrong)?;
         let (ip, host) = match host.rsplit_once(':') {
             Some((ip, host)) => (ip.trim_matches(['[', ']']).parse().map_err(|_| wrong())?, host),
             None => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), host),
         };
-        Ok(Self { host: (ip, port(host)?).into(), guest: port(guest)? })
+        Ok(Self { host: (ip, port(host)?).into(), guest: port(guest)?, udp })
     }
 }
 
@@ -119,11 +137,17 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     let limits = Limits { memory_bytes: usize::try_from(args.memory.0)?, ..Limits::default() };
     let program = Program::compile(&bytes, &limits).with_context(|| path.display().to_string())?;
     drop(bytes);
+    let mut grants = Grants { connect: args.connect, resolve: args.resolve, listen: Vec::new() };
     let mut listeners = Vec::new();
-    for publish in &args.publish {
-        let socket = TcpListener::bind(publish.host).await;
-        let socket = socket.with_context(|| format!("cannot publish {}", publish.host))?;
-        listeners.push(Listener { socket: Arc::new(socket), port: publish.guest, nonblocking: args.nonblocking });
+    for PublishArg { host, guest, udp } in args.publish {
+        let context = || format!("cannot publish {host}");
+        if udp {
+            let socket = Arc::new(UdpSocket::bind(host).await.with_context(context)?);
+            grants.listen.push(Port { guest, socket: PortSocket::Udp(socket) });
+        } else {
+            let socket = Arc::new(TcpListener::bind(host).await.with_context(context)?);
+            listeners.push(Listener { socket, port: guest, nonblocking: args.nonblocking });
+        }
     }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let guest = Guest {
@@ -132,6 +156,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         stdin: Stdin::Reader(Box::new(tokio::io::stdin())),
         directories: args.dir.into_iter().map(|DirArg(directory)| directory).collect(),
         listeners,
+        grants,
         limits,
         observer: Box::new(Terminal),
         ..Guest::default()
@@ -170,16 +195,38 @@ mod tests {
 
     #[test]
     fn ports_are_published_as_docker_does() {
-        for (text, host, guest) in [
-            ("8080:7878", "0.0.0.0:8080", 7878),
-            ("127.0.0.1:8080:80", "127.0.0.1:8080", 80),
-            ("[::1]:8080:80", "[::1]:8080", 80),
+        for (text, host, guest, udp) in [
+            ("8080:7878", "0.0.0.0:8080", 7878, false),
+            ("8080:7878/tcp", "0.0.0.0:8080", 7878, false),
+            ("127.0.0.1:8080:80", "127.0.0.1:8080", 80, false),
+            ("[::1]:8080:80", "[::1]:8080", 80, false),
+            ("5353:53/udp", "0.0.0.0:5353", 53, true),
+            ("[::1]:5353:53/udp", "[::1]:5353", 53, true),
         ] {
-            let parsed: PublishArg = text.parse().unwrap();
-            assert_eq!((parsed.host, parsed.guest), (host.parse().unwrap(), guest));
+            let host = host.parse().unwrap();
+            assert_eq!(text.parse(), Ok(PublishArg { host, guest, udp }));
         }
-        for bad in ["", "8080", "x:80", "80:x", "70000:80", "host:80:80", "1.2.3.4:80"] {
+        for bad in ["", "8080", "x:80", "80:x", "70000:80", "host:80:80", "1.2.3.4:80", "8080:80/sctp", "8080:80/"] {
             assert!(bad.parse::<PublishArg>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_it_may_reach_is_said_one_by_one() {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            run: RunArgs,
+        }
+        let parse = |args: &[&str]| <Cli as clap::Parser>::try_parse_from([&["run", "app.wasm"], args].concat());
+        let nothing = parse(&[]).unwrap().run;
+        assert!(nothing.connect.is_empty() && !nothing.resolve);
+        let args = ["--connect", "db.example:5432", "--connect", "10.0.0.0/8:*", "--resolve"];
+        let run = parse(&args).unwrap().run;
+        let connect = run.connect.iter().map(Reach::to_string).collect::<Vec<_>>();
+        assert_eq!((connect, run.resolve), (vec!["db.example:5432".to_owned(), "10.0.0.0/8:*".to_owned()], true));
+        for bad in ["db.example", "10.0.0.1/8:80", "db.example:0"] {
+            assert!(parse(&["--connect", bad]).is_err(), "{bad}");
         }
     }
 

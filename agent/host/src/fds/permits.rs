@@ -1,0 +1,144 @@
+//! What a guest may reach, as its sockets ask it: the grants, and what names turned out to be.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::grants::{Grants, PortSocket, Reach};
+use crate::guest::Listener;
+
+/// Addresses of granted names that are remembered. The oldest are forgotten.
+const RESOLVED_MAX: usize = 256;
+
+/// A guest's grants, with what they became while it ran.
+pub(crate) struct Permits {
+    connect: Vec<Reach>,
+    resolve: bool,
+    ports: Vec<(u16, PortSocket)>,
+    resolved: VecDeque<(String, IpAddr)>,
+}
+
+impl Permits {
+    /// A published listener can be bound as well: one port serves both kinds of guests.
+    pub(crate) fn new(grants: Grants, listeners: &[Listener]) -> Self {
+        let Grants { connect, resolve, listen } = grants;
+        let published = listeners.iter().map(|l| (l.port, PortSocket::Tcp(l.socket.clone())));
+        let ports = published.chain(listen.into_iter().map(|port| (port.guest, port.socket))).collect();
+        Self { connect, resolve, ports, resolved: VecDeque::new() }
+    }
+
+    /// Whether the guest may talk to this address.
+    pub(crate) fn may_reach(&self, to: SocketAddr) -> bool {
+        let to = meant(to);
+        self.connect.iter().any(|reach| reach.covers(to))
+            || self
+                .resolved
+                .iter()
+                .any(|(name, ip)| *ip == to.ip() && self.connect.iter().any(|reach| reach.names(name, Some(to.port()))))
+    }
+
+    /// Whether the guest may ask for the addresses of this name.
+    pub(crate) fn may_resolve(&self, name: &str) -> bool {
+        self.resolve || self.is_named(name)
+    }
+
+    /// A granted name has these addresses: they are granted with it.
+    pub(crate) fn resolved(&mut self, name: &str, addresses: &[IpAddr]) {
+        if !self.is_named(name) {
+            return;
+        }
+        for ip in addresses {
+            let entry = (name.to_owned(), ip.to_canonical());
+            if !self.resolved.contains(&entry) {
+                if self.resolved.len() == RESOLVED_MAX {
+                    self.resolved.pop_front();
+                }
+                self.resolved.push_back(entry);
+            }
+        }
+    }
+
+    /// The agent's listener that the guest knows as this port.
+    pub(crate) fn tcp(&self, port: u16) -> Option<&tokio::net::TcpListener> {
+        self.ports.iter().find_map(|(guest, socket)| match socket {
+            PortSocket::Tcp(listener) if *guest == port => Some(&**listener),
+            PortSocket::Tcp(_) | PortSocket::Udp(_) => None,
+        })
+    }
+
+    /// The agent's UDP socket that the guest knows as this port.
+    pub(crate) fn udp(&self, port: u16) -> Option<BorrowedFd<'_>> {
+        self.ports.iter().find_map(|(guest, socket)| match socket {
+            PortSocket::Udp(socket) if *guest == port => Some(socket.as_fd()),
+            PortSocket::Udp(_) | PortSocket::Tcp(_) => None,
+        })
+    }
+
+    fn is_named(&self, name: &str) -> bool {
+        self.connect.iter().any(|reach| reach.names(name, None))
+    }
+}
+
+/// The address that the kernel would take: an IPv4 address in IPv6 is that address, and none at all is
+/// this machine.
+fn meant(to: SocketAddr) -> SocketAddr {
+    let ip = match to.ip().to_canonical() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, to.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permits(connect: &[&str], resolve: bool) -> Permits {
+        let connect = connect.iter().map(|text| text.parse().unwrap()).collect();
+        Permits::new(Grants { connect, resolve, listen: Vec::new() }, &[])
+    }
+
+    fn may(permits: &Permits, to: &str) -> bool {
+        permits.may_reach(to.parse().unwrap())
+    }
+
+    #[test]
+    fn nothing_by_default() {
+        let permits = permits(&[], false);
+        assert!(!may(&permits, "127.0.0.1:80") && !permits.may_resolve("localhost"));
+        assert!(permits.tcp(80).is_none() && permits.udp(80).is_none());
+    }
+
+    #[test]
+    fn other_spellings_of_an_address_are_the_address() {
+        let permits = permits(&["127.0.0.1:80", "[::1]:81"], false);
+        for to in ["127.0.0.1:80", "[::ffff:127.0.0.1]:80", "0.0.0.0:80", "[::ffff:0.0.0.0]:80", "[::]:81"] {
+            assert!(may(&permits, to), "{to}");
+        }
+        for to in ["127.0.0.2:80", "[::]:80", "0.0.0.0:81", "[::ffff:127.0.0.1]:81"] {
+            assert!(!may(&permits, to), "{to}");
+        }
+    }
+
+    #[test]
+    fn a_granted_names_addresses_are_granted_once_they_are_known() {
+        let mut permits = permits(&["db.example:5432"], false);
+        let ip: IpAddr = "10.0.0.7".parse().unwrap();
+        assert!(permits.may_resolve("db.example") && !permits.may_resolve("other.example"));
+        assert!(!may(&permits, "10.0.0.7:5432"));
+        permits.resolved("other.example", &[ip]);
+        assert!(!may(&permits, "10.0.0.7:5432"));
+        permits.resolved("db.example", &[ip]);
+        assert!(may(&permits, "10.0.0.7:5432") && !may(&permits, "10.0.0.7:5433") && !may(&permits, "10.0.0.8:5432"));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut permits = permits(&["db.example:1"], true);
+        let all = (0..1000_u32).map(|n| IpAddr::from(Ipv4Addr::from_bits(n + 1))).collect::<Vec<_>>();
+        permits.resolved("db.example", &all);
+        assert_eq!(permits.resolved.len(), RESOLVED_MAX);
+        assert!(may(&permits, "0.0.3.232:1") && !may(&permits, "0.0.0.1:1"));
+    }
+}

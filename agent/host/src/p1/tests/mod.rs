@@ -1,0 +1,15 @@
+//! Each family of functions against the WASI documents, called as a guest calls them.
+
+mod dir;
+mod escape;
+mod fds;
+mod file;
+mod harness;
+mod hostile;
+mod io;
+mod path;
+mod poll;
+mod small;
+mod sock;
+mod sockets;
+mod table;

@@ -1,0 +1,206 @@
+//! One run of a program: the task that drives a call which suspends.
+//!
+//! A guest stops for one of three reasons, and each gives the other tasks their turn. Its slice of
+//! fuel is spent: the task yields and refuels it. A host function would block: it leaves what it
+//! waits for in [`State::wait`], the task awaits that, tries the function again and resumes the
+//! guest with its result. Or it ends.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmi::errors::ErrorKind;
+use wasmi::{Error, Extern, Store, TrapCode, TypedResumableCall, Val};
+
+use crate::engine::Program;
+use crate::fault::FaultKind;
+use crate::guest::{Ended, Guest, NotStarted};
+use crate::p1::{self, Call, Stop};
+use crate::quota::Limits;
+use crate::state::State;
+
+/// Runs a program's `_start` to its end.
+///
+/// The future is `Send`; it needs a tokio runtime with I/O and time. Dropping it kills the guest:
+/// its memory, its connections and its hold on the listeners are gone when `drop` returns.
+pub async fn run(program: &Program, guest: Guest) -> Ended {
+    let wall_clock = guest.limits.wall_clock;
+    let mut run = match Run::new(program, guest) {
+        Ok(run) => run,
+        Err(error) => return Ended::NotStarted(error),
+    };
+    let end = match wall_clock {
+        None => run.drive().await,
+        Some(limit) => match tokio::time::timeout(limit, run.drive()).await {
+            Ok(end) => end,
+            Err(_) => End::Fault(FaultKind::WallClock { limit }),
+        },
+    };
+    match end {
+        End::Exited(code) => Ended::Exited(code),
+        End::Fault(kind) => Ended::Fault(run.store.data().fault(kind)),
+    }
+}
+
+enum End {
+    Exited(u32),
+    Fault(FaultKind),
+}
+
+struct Run {
+    store: Store<State>,
+    program: Program,
+    pace: Option<Pace>,
+    /// What the store's fuel was when it was last looked at.
+    fuel: u64,
+}
+
+impl Run {
+    fn new(program: &Program, guest: Guest) -> Result<Self, NotStarted> {
+        let pace = guest.limits.fuel_per_second.map(Pace::new);
+        let mut store = Store::new(program.engine(), State::new(guest)?);
+        store.limiter(|state| &mut state.quota);
+        Ok(Self { store, program: program.clone(), pace, fuel: 0 })
+    }
+
+    async fn drive(&mut self) -> End {
+        match self.try_drive().await {
+            Ok(code) => End::Exited(code),
+            Err(error) => End::Fault(self.fault_kind(&error)),
+        }
+    }
+
+    async fn try_drive(&mut self) -> Result<u32, Error> {
+        self.refuel(0)?;
+        let instance = self.program.linker().instantiate_and_start(&mut self.store, self.program.module())?;
+        let memory = instance.get_export(&self.store, "memory").and_then(Extern::into_memory);
+        let start = instance.get_typed_func::<(), ()>(&self.store, "_start")?;
+        let state = self.store.data_mut();
+        state.memory = memory;
+        state.quota.started = true;
+
+        let mut call = start.call_resumable(&mut self.store, ())?;
+        loop {
+            self.account();
+            call = match call {
+                TypedResumableCall::Finished(()) => return Ok(0),
+                TypedResumableCall::OutOfFuel(call) => {
+                    self.pause().await;
+                    self.refuel(call.required_fuel())?;
+                    call.resume(&mut self.store)?
+                }
+                TypedResumableCall::HostTrap(call) => {
+                    let Some(suspended) = self.store.data_mut().suspended.take() else {
+                        return exit_code(call.host_error());
+                    };
+                    match self.complete(&suspended).await {
+                        Ok(errno) => call.resume(&mut self.store, &[Val::I32(errno)])?,
+                        Err(code) => return Ok(code),
+                    }
+                }
+            };
+        }
+    }
+
+    /// Awaits what the call waits for and tries it again, until it has a result or the guest ends in it.
+    async fn complete(&mut self, call: &Call) -> Result<i32, u32> {
+        loop {
+            self.store.data_mut().wait().await;
+            match p1::attempt(&mut self.store, call) {
+                Ok(()) => return Ok(0),
+                Err(Stop::Errno(errno)) => return Ok(errno.code()),
+                // Woken for nothing. Were that to happen again at once, the others still have their turn.
+                Err(Stop::Wait) => tokio::task::yield_now().await,
+                Err(Stop::Exit(code)) => return Err(code),
+            }
+        }
+    }
+
+    /// A spent slice: the others' turn, and a rest if it ran ahead of its share.
+    async fn pause(&mut self) {
+        tokio::task::yield_now().await;
+        if let Some(due) = self.pace.as_ref().and_then(Pace::rest) {
+            tokio::time::sleep_until(due).await;
+        }
+    }
+
+    /// Gives a slice, or as much as the next step needs: a bulk operation can need more.
+    fn refuel(&mut self, required: u64) -> Result<(), Error> {
+        self.fuel = self.store.data().limits.fuel_slice.max(required);
+        self.store.set_fuel(self.fuel)
+    }
+
+    fn account(&mut self) {
+        let left = self.store.get_fuel().unwrap_or(self.fuel);
+        let spent = self.fuel.saturating_sub(left);
+        self.fuel = left;
+        self.store.data().quota.usage().spent(spent);
+        if let Some(pace) = &mut self.pace {
+            pace.spend(spent);
+        }
+    }
+
+    fn fault_kind(&self, error: &Error) -> FaultKind {
+        let state = self.store.data();
+        let refused = state
+            .quota
+            .refused_bytes
+            .map(|wanted_bytes| FaultKind::MemoryLimit { wanted_bytes, limit_bytes: state.limits.memory_bytes });
+        let Some(code) = error.as_trap_code() else {
+            let why = error.to_string();
+            return if let ErrorKind::Instantiation(_) = error.kind() {
+                refused.unwrap_or(FaultKind::Setup(why))
+            } else {
+                FaultKind::Other(why)
+            };
+        };
+        match code {
+            TrapCode::UnreachableCodeReached => refused.unwrap_or(FaultKind::Unreachable),
+            TrapCode::MemoryOutOfBounds => FaultKind::MemoryOutOfBounds,
+            TrapCode::TableOutOfBounds => FaultKind::TableOutOfBounds,
+            TrapCode::IndirectCallToNull => FaultKind::NullCall,
+            TrapCode::IntegerDivisionByZero => FaultKind::DivideByZero,
+            TrapCode::IntegerOverflow => FaultKind::IntegerOverflow,
+            TrapCode::BadConversionToInteger => FaultKind::BadConversion,
+            TrapCode::StackOverflow => FaultKind::StackOverflow {
+                depth_limit: self.program.call_depth(),
+                bytes_limit: self.program.stack_bytes(),
+            },
+            TrapCode::BadSignature => FaultKind::WrongCallType,
+            TrapCode::OutOfSystemMemory => FaultKind::HostMemory,
+            TrapCode::OutOfFuel | TrapCode::GrowthOperationLimited => FaultKind::Other(error.to_string()),
+        }
+    }
+}
+
+/// `proc_exit` arrives as an error that carries the code. Any other error is one.
+fn exit_code(error: &Error) -> Result<u32, Error> {
+    match error.i32_exit_status() {
+        Some(code) => Ok(code.cast_unsigned()),
+        None => Err(Error::new(error.to_string())),
+    }
+}
+
+/// Keeps a guest to its fuel per second.
+struct Pace {
+    per_second: u64,
+    /// When everything spent so far is paid for.
+    due: Instant,
+}
+
+impl Pace {
+    fn new(per_second: u64) -> Self {
+        Self { per_second: per_second.max(1), due: Instant::now() }
+    }
+
+    fn spend(&mut self, fuel: u64) {
+        let now = Instant::now();
+        let start = now.checked_sub(Limits::FUEL_BURST).unwrap_or(now);
+        let cost = Duration::from_secs_f64(fuel as f64 / self.per_second as f64);
+        self.due = self.due.max(start) + cost;
+    }
+
+    /// Until when it has to rest, if it ran ahead.
+    fn rest(&self) -> Option<Instant> {
+        (self.due > Instant::now()).then_some(self.due)
+    }
+}

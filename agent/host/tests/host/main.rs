@@ -1,0 +1,8 @@
+//! Guests run by the host: what they are given, what they may not do, and what is left of them.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+mod life;
+mod rejected;
+mod wasmi;

@@ -1,0 +1,91 @@
+//! Builds every guest for `wasm32-wasip1`, and lists them for the library.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::{env, fs};
+
+/// The folders of this one that hold a guest.
+const GUESTS: &[&str] = &["hello", "spin", "eat-memory", "overflow", "trap", "panic", "exit", "env", "files", "clock"];
+
+const TARGET: &str = "wasm32-wasip1";
+
+/// What the cargo (or clippy) that runs this script says about its own build and not about ours.
+const INHERITED: &[&str] = &[
+    "CARGO_BUILD_RUSTC",
+    "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
+    "CARGO_BUILD_RUSTC_WRAPPER",
+    "CARGO_BUILD_RUSTFLAGS",
+    "CARGO_BUILD_TARGET",
+    "CARGO_BUILD_TARGET_DIR",
+    "CARGO_ENCODED_RUSTFLAGS",
+    "CARGO_TARGET_DIR",
+    "CLIPPY_ARGS",
+    "RUSTC",
+    "RUSTC_WORKSPACE_WRAPPER",
+    "RUSTC_WRAPPER",
+    "RUSTFLAGS",
+];
+
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), Box<dyn Error>> {
+    let here = env::var("CARGO_MANIFEST_DIR")?;
+    let out = env::var("OUT_DIR")?;
+    let (here, out) = (Path::new(&here), Path::new(&out));
+    let built = out.join("target");
+
+    println!("cargo::rerun-if-changed=build.rs");
+    for shared in ["../Cargo.toml", "../Cargo.lock", "../.cargo/config.toml", "../rust-toolchain.toml"] {
+        println!("cargo::rerun-if-changed={shared}");
+    }
+    for guest in GUESTS {
+        println!("cargo::rerun-if-changed={guest}");
+    }
+
+    let mut cargo = Command::new(env::var("CARGO")?);
+    cargo.current_dir(here).args(["build", "--release", "--target", TARGET, "--target-dir"]).arg(&built);
+    for guest in GUESTS {
+        // By its folder: a dependency of some other package may have the same name.
+        cargo.arg("--package").arg(format!("path+file://{}", here.join(guest).display()));
+    }
+    for name in INHERITED {
+        cargo.env_remove(name);
+    }
+    let output = cargo.output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        // What rustc says when it has no standard library for the target.
+        let way_out = if said.contains("E0463") || said.contains("target may not be installed") {
+            format!("the target is missing: rustup target add {TARGET}\n\n")
+        } else {
+            String::new()
+        };
+        return Err(format!("the guests do not build\n{way_out}{said}").into());
+    }
+
+    let mut list = String::new();
+    for guest in GUESTS {
+        let path = built.join(TARGET).join("release").join(guest).with_extension("wasm");
+        let (name, path) = (guest.to_uppercase().replace('-', "_"), path.display().to_string());
+        writeln!(
+            list,
+            "#[doc = \"`guests/{guest}`, built.\"]\n\
+             pub const {name}: Artifact =\n    \
+             Artifact {{ name: {guest:?}, path: {path:?}, bytes: include_bytes!({path:?}) }};"
+        )?;
+    }
+    let names = GUESTS.iter().map(|guest| guest.to_uppercase().replace('-', "_"));
+    writeln!(list, "/// Every guest.\npub const ALL: &[Artifact] = &[{}];", names.collect::<Vec<_>>().join(", "))?;
+    fs::write(out.join("artifacts.rs"), list)?;
+    Ok(())
+}

@@ -1,0 +1,3 @@
+module dunlin/guests
+
+go 1.21
