@@ -1,0 +1,169 @@
+//! What the interpreter and its host calls cost: `cargo bench -p dunlin-host --bench host`.
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
+
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use dunlin_guests::HELLO;
+use dunlin_host::{Ended, Guest, Limits, Listener, Observer, Program, run};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+const CALLS: u64 = 10_000;
+
+criterion_group!(benches, host_call, start, compile, fuel);
+criterion_main!(benches);
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn program(wat: &str) -> Program {
+    Program::compile(&wat::parse_str(wat).unwrap(), &Limits::default()).unwrap()
+}
+
+fn run_to_end(runtime: &Runtime, program: &Program) {
+    let ended = runtime.block_on(run(program, Guest::default()));
+    assert!(matches!(ended, Ended::Exited(0)), "{ended:?}");
+}
+
+/// The same without the runtime's scheduler: its future is polled until it is done.
+fn poll_to_end(runtime: &Runtime, program: &Program) {
+    let _inside = runtime.enter();
+    let mut run = pin!(run(program, Guest::default()));
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(ended) = run.as_mut().poll(&mut cx) {
+            assert!(matches!(ended, Ended::Exited(0)), "{ended:?}");
+            return;
+        }
+    }
+}
+
+/// A guest that makes this call over and over.
+fn calling(import: &str, call: &str) -> Program {
+    program(&format!(
+        r#"(module
+             (import "wasi_snapshot_preview1" {import}) (memory (export "memory") 1)
+             (func (export "_start") (local $left i32)
+               (local.set $left (i32.const {CALLS}))
+               (loop
+                 (drop (call {call}))
+                 (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))"#
+    ))
+}
+
+/// One host call: answered at once; suspending the guest, which is resumed at the next poll of its future; and
+/// the same on a runtime, which gives the other tasks and the sockets their turn in between.
+fn host_call(c: &mut Criterion) {
+    let runtime = runtime();
+    let direct =
+        calling(r#""args_sizes_get" (func $f (param i32 i32) (result i32))"#, "$f (i32.const 0) (i32.const 4)");
+    let suspending = calling(r#""sched_yield" (func $f (result i32))"#, "$f");
+    let mut group = c.benchmark_group("host_call");
+    group.throughput(Throughput::Elements(CALLS));
+    group.bench_function("direct", |b| b.iter(|| poll_to_end(&runtime, &direct)));
+    group.bench_function("suspend_and_resume", |b| b.iter(|| poll_to_end(&runtime, &suspending)));
+    group.bench_function("suspend_turn_and_resume", |b| b.iter(|| run_to_end(&runtime, &suspending)));
+    group.finish();
+}
+
+/// From a compiled module to the end of an empty `_start`, and to a Rust server's first `accept`.
+fn start(c: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = c.benchmark_group("start");
+    let empty = program(r#"(module (func (export "_start")))"#);
+    group.bench_function("empty", |b| b.iter(|| run_to_end(&runtime, &empty)));
+
+    let hello = Program::compile(HELLO.bytes, &Limits::default()).unwrap();
+    let socket = Arc::new(runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap());
+    group.bench_function("hello_until_it_accepts", |b| {
+        b.iter(|| {
+            let ready = Arc::new(Notify::new());
+            let listener = Listener { socket: socket.clone(), port: 7878, nonblocking: false };
+            let observer = Box::new(Ready(ready.clone()));
+            let guest = Guest { listeners: vec![listener], observer, ..Guest::default() };
+            runtime.block_on(async {
+                tokio::select! {
+                    ended = run(&hello, guest) => unreachable!("{ended:?}"),
+                    () = ready.notified() => {}
+                }
+            });
+        });
+    });
+    group.finish();
+}
+
+struct Ready(Arc<Notify>);
+
+impl Observer for Ready {
+    fn accepting(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+fn compile(c: &mut Criterion) {
+    let mut group = c.benchmark_group("compile");
+    group.throughput(Throughput::Bytes(HELLO.bytes.len() as u64));
+    group.bench_function("hello", |b| b.iter(|| Program::compile(black_box(HELLO.bytes), &Limits::default()).unwrap()));
+    group.finish();
+}
+
+/// The interpreter by itself, with and without fuel: what the only way to interrupt a guest costs.
+///
+/// dunlin-host always has it on, so this asks wasmi.
+fn fuel(c: &mut Criterion) {
+    let mut group = c.benchmark_group("fuel");
+    for (name, wat) in [("calls", FIBONACCI), ("memory", SIEVE)] {
+        for (mode, on) in [("off", false), ("on", true)] {
+            let mut config = wasmi::Config::default();
+            config.consume_fuel(on);
+            let engine = wasmi::Engine::new(&config);
+            let module = wasmi::Module::new(&engine, wat::parse_str(wat).unwrap()).unwrap();
+            let mut store = wasmi::Store::new(&engine, ());
+            let linker = wasmi::Linker::<()>::new(&engine);
+            let instance = linker.instantiate_and_start(&mut store, &module).unwrap();
+            let run = instance.get_typed_func::<i32, i32>(&store, "run").unwrap();
+            group.bench_function(format!("{name}_{mode}"), |b| {
+                b.iter(|| {
+                    if on {
+                        store.set_fuel(u64::MAX).unwrap();
+                    }
+                    run.call(&mut store, black_box(20)).unwrap()
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+const FIBONACCI: &str = r#"(module
+    (func $f (export "run") (param $n i32) (result i32)
+      (if (result i32) (i32.lt_u (local.get $n) (i32.const 2))
+        (then (local.get $n))
+        (else (i32.add
+          (call $f (i32.sub (local.get $n) (i32.const 1)))
+          (call $f (i32.sub (local.get $n) (i32.const 2))))))))"#;
+
+/// Counts the primes below 65,536, whatever it is given.
+const SIEVE: &str = r#"(module (memory 1)
+    (func (export "run") (param $unused i32) (result i32) (local $i i32) (local $j i32) (local $count i32)
+      (memory.fill (i32.const 0) (i32.const 0) (i32.const 65536))
+      (local.set $i (i32.const 2))
+      (loop $next
+        (if (i32.eqz (i32.load8_u (local.get $i)))
+          (then
+            (local.set $count (i32.add (local.get $count) (i32.const 1)))
+            (local.set $j (i32.shl (local.get $i) (i32.const 1)))
+            (block $done (loop $mark
+              (br_if $done (i32.ge_u (local.get $j) (i32.const 65536)))
+              (i32.store8 (local.get $j) (i32.const 1))
+              (local.set $j (i32.add (local.get $j) (local.get $i)))
+              (br $mark)))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $next (i32.lt_u (local.get $i) (i32.const 65536))))
+      (local.get $count)))"#;
