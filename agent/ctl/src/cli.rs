@@ -1,6 +1,7 @@
 //! The command line: what can be said, and how its parts are read.
 
 mod help;
+mod root;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,11 @@ use clap_complete::Shell;
 use dunlin::{config::units::Span, link::BrokerUrl};
 use dunlin_core::wire::{AppName, EnvName, FleetName, Publish, Version};
 
+pub(crate) use self::root::{
+    AddKeyArgs, Banned, ExpiresArgs, FloorArgs, FloorAt, GrantArgs, HowArgs, KeyArgs, KeyCommand, KeyFileArgs,
+    RemoveKeyArgs, RevokeArgs, RootArgs, RootCommand, RootPublishArgs, RootPullArgs, RootShowArgs, RootSignArgs,
+    RotateArgs,
+};
 use crate::app::Port;
 
 /// Releases, deploys and watches apps on fleets of boards that run dunlin.
@@ -58,6 +64,14 @@ pub(crate) enum Command {
     /// Show what runs where, since when, and why not
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
+    /// Change which keys count in the fleet, and ban what must not run
+    #[command(after_help = help::ROOT)]
+    Root(RootArgs),
+    /// Make and show signing keys
+    Key(KeyArgs),
+    /// Agree to a release that asks for more than the one before it
+    #[command(after_help = help::GRANT)]
+    Grant(GrantArgs),
     /// Show what a file is and says: root, release, plan, wasm module, key
     #[command(after_help = help::INSPECT)]
     Inspect(InspectArgs),
@@ -260,7 +274,9 @@ mod tests {
     #[test]
     fn every_example_in_the_help_is_understood() {
         let mut examples = 0;
-        for command in Cli::command().get_subcommands() {
+        let program = Cli::command();
+        let inner = program.get_subcommands().flat_map(|command| command.get_subcommands());
+        for command in program.get_subcommands().chain(inner) {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             let lines = help.lines().map(str::trim).filter(|line| line.starts_with("dunlinctl "));
             for line in lines {

@@ -12,19 +12,11 @@ use dunlin::{
     config::units::Span,
     link::{Broker, BrokerUrl, Credentials, Tls},
 };
-use dunlin_core::{
-    trust::{Verified, first_root},
-    wire::{FleetName, Root, Topics, topic},
-};
+use dunlin_core::wire::{FleetName, Topics, topic};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::{
-    files,
-    keys::{Key, Role},
-    say,
-    toml_file::Source,
-};
+use crate::{files, keys::Role, roots::Roots, say, toml_file::Source};
 
 /// The file that makes a folder a fleet's.
 pub(crate) const FLEET_FILE: &str = "fleet.toml";
@@ -46,8 +38,8 @@ pub(crate) struct Fleet {
     pub(crate) broker: Broker,
     /// Where its topics are.
     pub(crate) topics: Topics,
-    /// The root in force.
-    pub(crate) root: Verified<Root>,
+    /// Its roots; the newest is in force.
+    pub(crate) roots: Roots,
 }
 
 /// `fleet.toml` as it is written.
@@ -95,35 +87,16 @@ impl Fleet {
         let text = files::read_text(&path)?;
         let source = Source { path: &path, text: &text };
         let raw: Raw = source.parse()?;
-        let root_path = dir.join(ROOT_FILE);
-        let root = first_root(&files::read(&root_path)?).with_context(|| root_path.display().to_string())?;
-        let name = raw.name.get_ref();
-        if *name != root.fleet {
-            let what = format_args!("the fleet {name}, but {ROOT_FILE} is the root of {}", root.fleet);
+        let roots = Roots::load(dir)?;
+        let (name, of) = (raw.name.get_ref(), &roots.chain().current().fleet);
+        if name != of {
+            let what = format_args!("the fleet {name}, but {ROOT_FILE} is the root of {of}");
             return Err(source.at(raw.name.span(), what));
         }
         let prefix = raw.broker.get_ref().prefix.as_deref().unwrap_or(topic::PREFIX);
         let topics = Topics::new(prefix, name);
         let broker = raw.broker.get_ref().resolve(dir, &source, raw.broker.span())?;
-        Ok(Self { dir: dir.to_path_buf(), name: name.clone(), broker, topics, root })
-    }
-
-    /// The key of a role, if it is one that the root knows in this role.
-    pub(crate) fn key(&self, role: Role) -> Result<Key> {
-        let path = key_file(&self.dir, role);
-        let key = Key::load(&path)?;
-        let public = key.public();
-        let known = match role {
-            Role::Root => self.root.root.keys.contains(&public),
-            Role::Release => self.root.release.iter().any(|r| r.role.keys.contains(&public)),
-            Role::Deploy => self.root.deploy.keys.contains(&public),
-        };
-        if !known {
-            let role = role.as_str();
-            let version = self.root.version;
-            bail!("{}: root {version} of {} does not know this {role} key", path.display(), self.name);
-        }
-        Ok(key)
+        Ok(Self { dir: dir.to_path_buf(), name: name.clone(), broker, topics, roots })
     }
 
     /// Keeps every other `dunlinctl` from releasing and deploying with this folder while it lives:
@@ -235,11 +208,10 @@ mod tests {
     fn a_key_that_the_root_does_not_know_is_not_used() {
         let (_dir, fleet) = fleet_with("name = \"flock\"\n[broker]\nurl = \"mqtt://b\"\n");
         let fleet = fleet.unwrap();
-        for role in Role::ALL {
-            assert!(fleet.key(role).is_ok());
-        }
+        assert!(fleet.deploy_keys().is_ok() && fleet.release_keys(&"a".parse().unwrap()).is_ok());
+        assert!(fleet.grant_keys().unwrap().is_empty());
         std::fs::copy(key_file(&fleet.dir, Role::Root), key_file(&fleet.dir, Role::Deploy)).unwrap();
-        let error = fleet.key(Role::Deploy).unwrap_err().to_string();
+        let error = fleet.deploy_keys().unwrap_err().to_string();
         assert!(error.contains("deploy.key: root 1 of flock does not know this deploy key"), "{error}");
     }
 }

@@ -1,6 +1,10 @@
 //! Signing keys: files that only their owner reads. A secret is never shown, logged or sent.
 
-use std::{fmt, fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fmt, fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use dunlin_core::wire::{Digest, PublicKey, Signature};
@@ -15,7 +19,7 @@ use crate::{
 const HEADER: &str = "dunlin signing key 1";
 
 /// What a key signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Role {
     /// Roots: which keys count at all.
     Root,
@@ -23,12 +27,13 @@ pub(crate) enum Role {
     Release,
     /// Plans: which release runs where.
     Deploy,
+    /// Releases that ask for more than the one before.
+    Grant,
 }
 
 impl Role {
     /// Every role.
-    #[cfg(test)]
-    pub(crate) const ALL: [Self; 3] = [Self::Root, Self::Release, Self::Deploy];
+    pub(crate) const ALL: [Self; 4] = [Self::Root, Self::Release, Self::Deploy, Self::Grant];
 
     /// Its name, which is its file's too.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -36,6 +41,7 @@ impl Role {
             Self::Root => "root",
             Self::Release => "release",
             Self::Deploy => "deploy",
+            Self::Grant => "grant",
         }
     }
 }
@@ -70,9 +76,21 @@ impl Key {
 
     /// Writes it to a file that must not be there yet, for its owner alone.
     pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        files::write_new(path, self.text().as_bytes(), Audience::Owner)
+    }
+
+    /// Puts it in the place of the key in a file, which is kept beside it; says where.
+    pub(crate) fn replace(&self, path: &Path, old: &Self) -> Result<PathBuf> {
+        let beside = |n: u32| PathBuf::from(format!("{}.old-{n}", path.display()));
+        let kept = (1..).map(beside).find(|path| !path.exists()).unwrap_or_else(|| beside(0));
+        old.save(&kept)?;
+        files::write(path, self.text().as_bytes(), Audience::Owner)?;
+        Ok(kept)
+    }
+
+    fn text(&self) -> String {
         let secret = Digest(self.0.to_bytes());
-        let text = format!("{HEADER}\npublic {}\nsecret {secret}\n", self.public());
-        files::write_new(path, text.as_bytes(), Audience::Owner)
+        format!("{HEADER}\npublic {}\nsecret {secret}\n", self.public())
     }
 
     /// Reads it from a file. If others can read that too, a warning says so.

@@ -13,8 +13,13 @@ mod cli;
 mod say;
 
 mod fleet;
+mod grant;
+mod held;
 mod init;
+mod key;
 mod keys;
+mod root;
+mod roots;
 mod sign;
 
 mod app;
@@ -105,6 +110,9 @@ fn execute(cli: &Cli) -> Result<()> {
         Command::Pause(args) => wait_for(orders::run(Order::Pause, args, global)),
         Command::Resume(args) => wait_for(orders::run(Order::Resume, args, global)),
         Command::Rollback(args) => wait_for(orders::run(Order::Rollback, args, global)),
+        Command::Root(args) => wait_for(root::run(args, global)),
+        Command::Key(args) => key::run(args),
+        Command::Grant(args) => wait_for(grant::run(args, global)),
         Command::Status(args) => wait_for(status::run(args, global)),
         #[cfg(feature = "dev")]
         Command::Dev(args) => wait_for(dev::run(args)),

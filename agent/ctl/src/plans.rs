@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use dunlin_core::{
-    limits,
+    Refusal, limits,
     policy::{self, Policy},
     trust::{self, Accepted, Verified},
     wire::{AppName, Assignment, Plan, Release, Topic},
@@ -14,9 +14,8 @@ use dunlin_core::{
 use crate::{
     files::{self, Audience},
     fleet::Fleet,
-    keys::Role,
     records::Record,
-    release, say,
+    release, roots, say,
     session::{Message, Session},
     sign, time,
 };
@@ -43,33 +42,45 @@ pub(crate) fn before(fleet: &Fleet, plan: &Plan) -> Result<Option<Verified<Plan>
 }
 
 fn read(fleet: &Fleet, path: &Path) -> Result<Option<Verified<Plan>>> {
-    let verify = |bytes: Vec<u8>| trust::stored_plan(&fleet.root, &bytes).with_context(|| path.display().to_string());
+    // It may be by keys that were replaced since: boards go on with it until there is a newer one.
+    let verify = |bytes: Vec<u8>| fleet.roots.chain().stored_plan(&bytes).with_context(|| path.display().to_string());
     files::read_if_there(path)?.map(verify).transpose()
 }
 
 /// The newer of the broker's plan and this folder's.
 pub(crate) async fn latest(fleet: &Fleet, session: &mut Session) -> Result<Option<Verified<Plan>>> {
+    let theirs = theirs(fleet, session, |bytes| trust::stored_plan(fleet.root(), bytes)).await?;
+    newer(fleet, theirs, local(fleet)?)
+}
+
+/// The broker's plan, if this lets it through.
+pub(crate) async fn theirs(
+    fleet: &Fleet,
+    session: &mut Session,
+    verify: impl FnOnce(&[u8]) -> Result<Verified<Plan>, Refusal>,
+) -> Result<Option<Verified<Plan>>> {
     let topic = fleet.topics.format(&Topic::Plan);
     let fetched = session.fetch(std::slice::from_ref(&topic)).await?;
-    let theirs = fetched.get(&topic).map(|bytes| trust::stored_plan(&fleet.root, bytes)).transpose();
-    let theirs = match theirs {
-        Ok(theirs) => theirs,
+    let Some(bytes) = fetched.get(&topic) else { return Ok(None) };
+    match verify(bytes) {
+        Ok(theirs) => Ok(Some(theirs)),
         Err(refusal) => {
             // Boards refuse it as well. The next plan takes its place.
             say::warning(format_args!("the broker keeps a plan that is not this fleet's: {refusal}"));
-            None
+            Ok(None)
         }
-    };
-    let ours = local(fleet)?;
-    newer(fleet, theirs, ours)
+    }
 }
 
-fn newer(
+/// The newer of these two plans.
+pub(crate) fn newer(
     fleet: &Fleet,
     theirs: Option<Verified<Plan>>,
     ours: Option<Verified<Plan>>,
 ) -> Result<Option<Verified<Plan>>> {
     match (theirs, ours) {
+        // By keys that were replaced since, and theirs is by the new ones.
+        (Some(theirs), Some(ours)) if ours.mark_under(fleet.root()).is_none() => Ok(Some(theirs)),
         (Some(theirs), Some(ours)) if theirs.sequence == ours.sequence && theirs.digest() != ours.digest() => bail!(
             "there are two plans {}: the broker's and {}, because two people deployed at once. Boards keep the one \
              that they saw first. Take the broker's by moving {} away, and deploy again",
@@ -93,6 +104,17 @@ pub(crate) async fn succeed(
     let _lock = if how.dry_run { None } else { Some(fleet.lock()?) };
     let last = latest(fleet, session).await?;
     let assignments = edit(last.as_ref())?;
+    follow(fleet, session, how, last, assignments).await
+}
+
+/// Makes the plan that follows this one and publishes it. Who calls this has locked the fleet.
+pub(crate) async fn follow(
+    fleet: &Fleet,
+    session: &mut Session,
+    how: How,
+    last: Option<Verified<Plan>>,
+    assignments: Vec<Assignment>,
+) -> Result<Verified<Plan>> {
     let plan = sign_next(fleet, last.as_ref(), assignments, how.expires)?;
     if how.dry_run {
         return Ok(plan);
@@ -111,7 +133,8 @@ pub(crate) async fn succeed(
     Ok(plan)
 }
 
-fn keep(fleet: &Fleet, plan: &Verified<Plan>) -> Result<()> {
+/// Keeps a plan as the last one that is known.
+pub(crate) fn keep(fleet: &Fleet, plan: &Verified<Plan>) -> Result<()> {
     let bytes = plan.to_bytes();
     files::write(&fleet.old_plan_file(plan.sequence), &bytes, Audience::All)?;
     files::write(&fleet.plan_file(), &bytes, Audience::All)
@@ -129,40 +152,45 @@ fn sign_next(
         bail!("{count} assignments, more than the {max} that a plan can have: remove some, or select by label");
     }
     let now = time::now();
+    let mark = last.and_then(|last| last.mark_under(fleet.root()));
+    // After a plan by keys that were replaced, boards take any sequence: who stole one of them and
+    // signed the highest there is has not stopped the fleet.
+    let sequence = match last.map(|last| last.sequence.checked_add(1)) {
+        Some(Some(next)) => next,
+        Some(None) if mark.is_some() => bail!("there is no sequence left: `dunlinctl root rotate deploy` frees them"),
+        Some(None) | None => 1,
+    };
     let plan = Plan {
         fleet: fleet.name.clone(),
-        sequence: last.map_or(1, |last| last.sequence + 1),
-        previous: last.map(Verified::digest),
+        sequence,
+        // The first of a new line has no predecessor.
+        previous: last.filter(|_| sequence > 1).map(Verified::digest),
         // Boards take it for the least that the time can be, so it never goes back.
         issued: last.map_or(now, |last| now.max(last.issued)),
         not_after: time::after(now, expires),
         assignments,
     };
-    let envelope = sign::seal(&plan, &[&fleet.key(Role::Deploy)?])?;
-    let mark = last.map(Verified::mark);
-    match trust::accept_plan(&fleet.root, mark.as_ref(), &envelope.encode(), now) {
+    let keys = fleet.deploy_keys()?;
+    let envelope = sign::seal(&plan, &keys.iter().collect::<Vec<_>>())?;
+    match trust::accept_plan(fleet.root(), mark.as_ref(), &envelope.encode(), now) {
         Ok(Accepted::New(plan)) => Ok(plan),
         Ok(Accepted::Same) => bail!("plan {} is there already", plan.sequence),
         Err(refusal) => Err(refusal).context("boards would refuse this plan"),
     }
 }
 
-/// Publishes the root and the releases of a plan where the broker does not have them (any more).
+/// Publishes the roots and the releases of a plan where the broker does not have them (any more).
 async fn supply(fleet: &Fleet, session: &mut Session, plan: &Plan) -> Result<()> {
-    let root_topic = fleet.topics.format(&Topic::Root(fleet.root.version));
+    roots::publish(fleet, session).await?;
     let mut orders: BTreeMap<_, &AppName> = BTreeMap::new();
     for assignment in plan.assignments.iter().filter(|a| !a.paused) {
         orders.entry(assignment.release).or_insert(&assignment.app);
     }
     let topic_of = |digest| fleet.topics.format(&Topic::Release(digest));
-    let topics: Vec<_> = orders.keys().map(|order| topic_of(order.digest)).chain([root_topic.clone()]).collect();
+    let topics: Vec<_> = orders.keys().map(|order| topic_of(order.digest)).collect();
     let there = session.fetch(&topics).await?;
-    if there.get(&root_topic).is_none_or(|bytes| **bytes != *fleet.root.to_bytes()) {
-        let message = Message { topic: root_topic, payload: fleet.root.to_bytes().into() };
-        session.publish("the root", vec![message]).await?;
-    }
     for (order, app) in orders {
-        let good = |bytes: &Bytes| trust::verify_release(&fleet.root, app, &order, bytes).is_ok();
+        let good = |bytes: &Bytes| trust::verify_release(fleet.root(), app, &order, bytes).is_ok();
         if there.get(&topic_of(order.digest)).is_some_and(good) {
             continue;
         }
@@ -174,7 +202,15 @@ async fn supply(fleet: &Fleet, session: &mut Session, plan: &Plan) -> Result<()>
             ));
             continue;
         };
+        let record = match release::renewed(fleet, record) {
+            Ok(record) => record,
+            Err(error) => {
+                say::warning(format_args!("the plan orders what boards refuse: {error:#}"));
+                continue;
+            }
+        };
         let wasm = Bytes::from(fleet.module(&record.release)?);
+        fleet.keep(&record, &wasm)?;
         release::publish(fleet, session, &record, &wasm).await?;
     }
     Ok(())
@@ -205,8 +241,5 @@ pub(crate) fn choose(fleet: &Fleet, app: &AppName, version: Option<&dunlin_core:
         };
         bail!("no release {version} of {app} in {dir}: there is {}", made.join(", "));
     };
-    let bytes = record.envelope.encode();
-    let verified = trust::verify_release(&fleet.root, app, &record.order(), &bytes);
-    verified.with_context(|| format!("boards would refuse {app} {}", record.release.version))?;
-    Ok(record)
+    release::renewed(fleet, record)
 }

@@ -74,6 +74,11 @@ impl Fleet {
         if files::read_if_there(&module)?.as_deref() != Some(wasm) {
             files::write(&module, wasm, Audience::All)?;
         }
+        self.keep_envelope(record)
+    }
+
+    /// Keeps a release whose module is kept already.
+    pub(crate) fn keep_envelope(&self, record: &Record) -> Result<()> {
         let release = &record.release;
         files::write(&self.release_file(&release.app, &release.version), &record.envelope.encode(), Audience::All)
     }

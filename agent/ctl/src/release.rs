@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use dunlin::link::Abilities;
 use dunlin_core::{
-    limits,
+    Code, Refusal, limits,
     trust::{self, Verified},
     wire::{Digest, Envelope, Module, Release, Topic, Topics, World},
 };
@@ -16,8 +16,7 @@ use crate::{
     app::App,
     cli::{Global, ReleaseArgs},
     fleet::Fleet,
-    keys::Role,
-    module, plans,
+    grant, module, plans,
     records::Record,
     say,
     session::{Message, PACKET_OVERHEAD_BYTES, Session},
@@ -52,12 +51,14 @@ pub(crate) async fn run(args: &ReleaseArgs, global: &Global) -> Result<()> {
     let fleet = Fleet::find(global.fleet.as_deref())?;
     if args.dry_run {
         let (record, again) = draft(&fleet, &app, &wasm, limits::CHUNK_BYTES, None)?;
-        return report(&record, again, false, args.json);
+        report(&record, again, false, args.json)?;
+        return grant::note(&fleet, &record);
     }
     let mut session = Session::open(&fleet, global.timeout.0).await?;
     let (record, again) = release(&fleet, &mut session, &app, wasm.into()).await?;
     session.close().await;
-    report(&record, again, true, args.json)
+    report(&record, again, true, args.json)?;
+    grant::note(&fleet, &record)
 }
 
 /// The bytes of an app's module, if a board could run them.
@@ -103,7 +104,8 @@ pub(crate) async fn publish(fleet: &Fleet, session: &mut Session, record: &Recor
     session.publish(&what, vec![envelope_message(fleet, record)]).await
 }
 
-fn envelope_message(fleet: &Fleet, record: &Record) -> Message {
+/// The message that carries a release.
+pub(crate) fn envelope_message(fleet: &Fleet, record: &Record) -> Message {
     let topic = fleet.topics.format(&Topic::Release(record.envelope.digest()));
     Message { topic, payload: record.envelope.encode().into() }
 }
@@ -128,7 +130,7 @@ fn draft(
         restart: app.restart,
         urls: app.urls.iter().map(|url| fill_in(url, app, wasm)).collect(),
     };
-    if let Some(mut record) = fleet.record(&app.name, &app.version)? {
+    if let Some(record) = fleet.record(&app.name, &app.version)? {
         let old = &record.release;
         let new = make(old.counter, old.module.chunk_bytes);
         if new != *old {
@@ -139,13 +141,7 @@ fn draft(
                 difference(old, &new)
             );
         }
-        if verify(fleet, &record).is_err() {
-            // Signed by a key that the root does not know any more: what it says stays, so its
-            // digest does too.
-            record.envelope = sealed(fleet, old)?;
-            verify(fleet, &record)?;
-        }
-        return Ok((record, true));
+        return Ok((renewed(fleet, record)?, true));
     }
     let release = make(next_counter(fleet, app, plan)?, chunk_bytes);
     let envelope = sealed(fleet, &release)?;
@@ -161,15 +157,33 @@ fn fill_in(url: &str, app: &App, wasm: &[u8]) -> String {
 }
 
 fn sealed(fleet: &Fleet, release: &Release) -> Result<Envelope> {
-    sign::seal(release, &[&fleet.key(Role::Release)?])
+    let keys = fleet.release_keys(&release.app)?;
+    sign::seal(release, &keys.iter().collect::<Vec<_>>())
+}
+
+/// The release with the signatures that boards ask for today. What it says stays, and so do its
+/// digest and the signatures that it has: some boards are still under an earlier root.
+pub(crate) fn renewed(fleet: &Fleet, mut record: Record) -> Result<Record> {
+    if check(fleet, &record).is_err_and(|refusal| refusal.code == Code::Unsigned) {
+        let Release { app, version, .. } = &record.release;
+        let root = fleet.root().version;
+        let keys = fleet.release_keys(app);
+        let keys = keys.with_context(|| format!("root {root} does not know who signed {app} {version}"))?;
+        sign::add(&mut record.envelope, &keys.iter().collect::<Vec<_>>())?;
+    }
+    verify(fleet, &record)?;
+    Ok(record)
+}
+
+/// Holds if boards take it.
+fn verify(fleet: &Fleet, record: &Record) -> Result<()> {
+    let Release { app, version, .. } = &record.release;
+    check(fleet, record).map(drop).with_context(|| format!("boards would refuse {app} {version}"))
 }
 
 /// What a board will say to it.
-fn verify(fleet: &Fleet, record: &Record) -> Result<()> {
-    let bytes = record.envelope.encode();
-    trust::verify_release(&fleet.root, &record.release.app, &record.order(), &bytes)
-        .context("boards would refuse this release")?;
-    Ok(())
+pub(crate) fn check(fleet: &Fleet, record: &Record) -> Result<Verified<Release>, Refusal> {
+    trust::verify_release(fleet.root(), &record.release.app, &record.order(), &record.envelope.encode())
 }
 
 fn difference(old: &Release, new: &Release) -> String {
@@ -185,7 +199,7 @@ fn next_counter(fleet: &Fleet, app: &App, plan: Option<&Verified<dunlin_core::wi
     let local = plans::local(fleet)?;
     let plans = plan.into_iter().chain(local.as_ref());
     let ordered = plans.flat_map(|plan| &plan.assignments).filter(|a| a.app == app.name);
-    let known = ordered.map(|a| a.release.counter).fold(own.max(fleet.root.floor(&app.name)), Ord::max);
+    let known = ordered.map(|a| a.release.counter).fold(own.max(fleet.root().floor(&app.name)), Ord::max);
     known.checked_add(1).with_context(|| format!("{} has no counter left", app.name))
 }
 

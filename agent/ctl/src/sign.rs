@@ -1,7 +1,7 @@
 //! Makes envelopes: a document, checked as its readers will check it, and signatures over it.
 
 use anyhow::{Context, Result};
-use dunlin_core::wire::{Document, Envelope};
+use dunlin_core::wire::{Document, Envelope, PublicKey};
 
 use crate::keys::Key;
 
@@ -11,12 +11,25 @@ use crate::keys::Key;
 pub(crate) fn seal<D: Document>(document: &D, keys: &[&Key]) -> Result<Envelope> {
     document.check().with_context(|| format!("this makes no good {}", D::KIND))?;
     let mut envelope = Envelope::unsigned(document);
-    let message = envelope.message();
-    envelope.signatures = keys.iter().map(|key| key.sign(&message)).collect();
-    let bytes = envelope.encode();
-    // Length and number of signatures, as the other side counts them.
-    Envelope::decode(&bytes, D::KIND).with_context(|| format!("this makes no good {}", D::KIND))?;
+    add(&mut envelope, keys)?;
     Ok(envelope)
+}
+
+/// Adds the signatures of those of these keys that have not signed it; says of which.
+pub(crate) fn add(envelope: &mut Envelope, keys: &[&Key]) -> Result<Vec<PublicKey>> {
+    let message = envelope.message();
+    let mut added = Vec::new();
+    for key in keys {
+        let public = key.public();
+        if envelope.signatures.iter().all(|signature| signature.key != public) {
+            envelope.signatures.push(key.sign(&message));
+            added.push(public);
+        }
+    }
+    // Length and number of signatures, as the other side counts them.
+    let kind = envelope.kind;
+    Envelope::decode(&envelope.encode(), kind).with_context(|| format!("this makes no good {kind}"))?;
+    Ok(added)
 }
 
 #[cfg(test)]

@@ -99,3 +99,77 @@ An embedded broker, an agent and keys that are thrown away, in this one process.
 /// Of `completions`.
 pub(super) const COMPLETIONS: &str =
     "Example:\n  dunlinctl completions bash > ~/.local/share/bash-completion/completions/dunlinctl";
+
+/// Of `root` and `key`, what they are for.
+pub(super) const ROOT: &str = "\
+The root says which keys count. Each change makes the next root, signed by enough root keys of the
+last one and of its own; boards that were away walk through all of them. Where this folder holds too
+few root keys, the root is written to a file that others sign: `dunlinctl root sign`.
+
+Examples:
+  dunlinctl root show
+  dunlinctl root rotate deploy
+  dunlinctl root revoke hello@1.0.0";
+
+/// Of `root show`.
+pub(super) const ROOT_SHOW: &str = "Examples:\n  dunlinctl root show\n  dunlinctl root show --json";
+
+/// Of `root add-key`.
+pub(super) const ROOT_ADD_KEY: &str = "\
+Examples:
+  dunlinctl root add-key root anna.key --threshold 2
+  dunlinctl root add-key release 6f0c0f5a2f2e1dd2a2c1b1f6c43a5b8d0a1f7e5c9b3d4e6f80917263544536a7 --apps hello,clock
+  dunlinctl root add-key grant keys/grant.key
+
+To sign with it here, its file is in keys/ under a name that begins with the role's: deploy-anna.key.";
+
+/// Of `root remove-key`.
+pub(super) const ROOT_REMOVE_KEY: &str = "Example:\n  dunlinctl root remove-key deploy 6f0c0f --threshold 1";
+
+/// Of `root rotate`.
+pub(super) const ROOT_ROTATE: &str = "\
+Examples:
+  dunlinctl root rotate deploy
+  dunlinctl root rotate deploy --plan folder     the broker's plan is by who stole the old key
+
+The new key is in keys/<role>.key, the old one stays beside it (.old-1). What the plan orders, and the
+plan itself, is signed again with the new keys: nothing on the boards stops.";
+
+/// Of `root revoke`.
+pub(super) const ROOT_REVOKE: &str =
+    "Examples:\n  dunlinctl root revoke hello@1.0.0\n  dunlinctl root revoke hello@1.0.0 --module";
+
+/// Of `root floor`.
+pub(super) const ROOT_FLOOR: &str = "Examples:\n  dunlinctl root floor hello @1.2.0\n  dunlinctl root floor hello 7";
+
+/// Of `root expires`.
+pub(super) const ROOT_EXPIRES: &str = "Example:\n  dunlinctl root expires 365d";
+
+/// Of `root sign`.
+pub(super) const ROOT_SIGN: &str = "\
+Examples:
+  dunlinctl root sign root-2.draft.dunlin
+  dunlinctl root sign root-2.draft.dunlin --key anna.key";
+
+/// Of `root publish`.
+pub(super) const ROOT_PUBLISH: &str = "\
+Examples:
+  dunlinctl root publish root-2.draft.dunlin
+  dunlinctl root publish root.dunlin             again, to a broker that lost it";
+
+/// Of `root pull`.
+pub(super) const ROOT_PULL: &str = "Example:\n  dunlinctl root pull";
+
+/// Of `key new`.
+pub(super) const KEY_NEW: &str = "Example:\n  dunlinctl key new anna.key";
+
+/// Of `key show`.
+pub(super) const KEY_SHOW: &str = "Example:\n  dunlinctl key show anna.key";
+
+/// Of `grant`.
+pub(super) const GRANT: &str = "\
+Example:
+  dunlinctl grant hello@1.2.0
+
+Where the root has grant keys, boards refuse a release that asks for more than the one before it
+until they have signed it too. Boards that refused it already take it with the next plan.";
