@@ -1,5 +1,7 @@
 //! The root chain, and what a new root does to what was accepted under an older one.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod common;
 
 use common::{DEPLOY, Fleet, NOW, ROOT, name, plan, refused, release, role, sign};

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::sync::LazyLock;
+use std::{slice::from_ref, sync::LazyLock};
 
 use common::{Fleet, assign, name, order, plan, release};
 use dunlin_core::{
@@ -325,16 +325,16 @@ fn what_ran_last_runs_until_what_is_ordered_is_there() {
     let mut actual = Actual::default();
     actual.last.insert(old.app.clone(), last(&old));
     let fetch = Action::FetchRelease { app: new.app.clone(), order: order(&new) };
-    assert_eq!(steps(&plan, &actual), [fetch.clone()], "its release is not there");
+    assert_eq!(steps(&plan, &actual), from_ref(&fetch), "its release is not there");
     actual.releases.insert(order(&old).digest, Fleet::new().verified(&old));
-    assert_eq!(steps(&plan, &actual), [fetch.clone()], "its module is not there");
+    assert_eq!(steps(&plan, &actual), from_ref(&fetch), "its module is not there");
     actual.modules.insert(old.module.sha256);
     let run = Action::Run { app: old.app.clone(), release: order(&old).digest, setup: last(&old).setup };
     assert_eq!(steps(&plan, &actual), [fetch.clone(), run.clone()]);
 
     let running = Ran { release: order(&old).digest, setup: last(&old).setup.digest() };
     let started = Actual { apps: [(old.app.clone(), running)].into(), ..actual.clone() };
-    assert_eq!(steps(&plan, &started), [fetch.clone()], "once");
+    assert_eq!(steps(&plan, &started), from_ref(&fetch), "once");
     let banned = Actual { banned: [order(&old).digest].into(), ..actual.clone() };
     assert_eq!(steps(&plan, &banned), [fetch], "the root forbids it");
     let refused = Actual { refused: [(new.app.clone(), order(&new).digest)].into(), ..actual.clone() };

@@ -154,8 +154,9 @@ pub(super) fn all() -> impl Iterator<Item = &'static Function> {
 /// Binds what a module imports, and nothing else.
 pub(crate) fn link(engine: &Engine, module: &Module) -> Result<Linker<State>, Rejected> {
     let mut linker = Linker::new(engine);
-    // A module may import the same function twice.
+    // A module may import the same function twice, but the linker holds one for each name.
     linker.allow_shadowing(true);
+    let mut bound: Vec<&Function> = Vec::new();
     for import in module.imports() {
         let unknown = || Rejected::UnknownImport { module: import.module().to_owned(), name: import.name().to_owned() };
         let ExternType::Func(wanted) = import.ty() else { return Err(unknown()) };
@@ -175,6 +176,15 @@ pub(crate) fn link(engine: &Engine, module: &Module) -> Result<Linker<State>, Re
                 offered: offered.collect::<Vec<_>>().join(" or "),
             });
         };
+        if let Some(other) = bound.iter().find(|other| other.name == function.name && !other.has_type(wanted)) {
+            return Err(Rejected::TwoImportTypes {
+                module: import.module().to_owned(),
+                name: import.name().to_owned(),
+                one: signature(other.params, other.results),
+                other: signature(function.params, function.results),
+            });
+        }
+        bound.push(*function);
         (function.define)(&mut linker, function.run).map_err(|error| Rejected::Invalid(error.to_string()))?;
     }
     Ok(linker)
