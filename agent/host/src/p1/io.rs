@@ -4,7 +4,7 @@ use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
 
 use cap_std::fs::{File, FileExt};
 
-use super::{Cx, Errno, Outcome, sockets};
+use super::{Cx, Errno, Outcome, file, sockets};
 use crate::fds::{Descriptor, Fds, Flags, Interest, Kind, Rights};
 use crate::memory::{Memory, OutOfBounds, Span};
 use crate::state::State;
@@ -122,20 +122,9 @@ pub(super) fn tell(cx: &mut Cx<'_>, fd: u32, position: u32) -> Outcome {
     Ok(())
 }
 
-/// A file, which has positions.
+/// A file, which has positions; a stream has none.
 fn seekable(fds: &Fds, fd: u32, needed: Rights) -> Result<&File, Errno> {
-    let Descriptor { kind, rights, .. } = fds.get(fd).ok_or(Errno::Badf)?;
-    match kind {
-        Kind::File(file) if rights.contains(needed) => Ok(file),
-        Kind::File(_) => Err(Errno::Notcapable),
-        Kind::Directory(_) => Err(Errno::Badf),
-        Kind::Stdin(_)
-        | Kind::Output(_)
-        | Kind::Listener(_)
-        | Kind::Connection(_)
-        | Kind::Unconnected(_)
-        | Kind::Datagram(_) => Err(Errno::Spipe),
-    }
+    file(fds, fd, needed).map_err(|errno| if matches!(errno, Errno::Inval) { Errno::Spipe } else { errno })
 }
 
 /// Offsets are signed on the host.
