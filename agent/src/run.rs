@@ -137,7 +137,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     let limits = Limits { memory_bytes: usize::try_from(args.memory.0)?, ..Limits::default() };
     let program = Program::compile(&bytes, &limits).with_context(|| path.display().to_string())?;
     drop(bytes);
-    let mut grants = Grants { connect: args.connect, resolve: args.resolve, listen: Vec::new() };
+    let mut grants = Grants { connect: args.connect, resolve: args.resolve, ..Grants::default() };
     let mut listeners = Vec::new();
     for PublishArg { host, guest, udp } in args.publish {
         let context = || format!("cannot publish {host}");

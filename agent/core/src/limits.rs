@@ -48,6 +48,9 @@ pub const LIST_MAX: usize = 64;
 /// Bytes of a name: it becomes a topic level and a file's name.
 pub const NAME_BYTES_MAX: usize = 64;
 
+/// Bytes of a host and its ports: a DNS name is at most 253, a range of ports 12.
+pub const REACH_BYTES_MAX: usize = 272;
+
 /// Bytes of a text in a document: an argument, an environment value, a path, a URL.
 pub const TEXT_BYTES_MAX: usize = 4096;
 
@@ -56,6 +59,11 @@ pub const GUEST_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Bytes of linear memory that any guest may ask for: what a 32-bit address reaches.
 pub const GUEST_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Bytes that one app may keep on a board whose owner does not say.
+///
+/// Four times a module's usual size, and little even for a card of 8 GB with ten such apps.
+pub const DATA_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Chunks asked for at a time. With 48 KiB chunks and a keep-alive of 30 s it holds down to
 /// 13 KB/s: window x chunk must stay below bandwidth x keep-alive / 2, or the broker's PINGRESP

@@ -1,12 +1,15 @@
 //! What an app gets: what its release asks for, as the plan fills it in, within what this device allows.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Code, Refusal, limits,
     refusal::ensure,
-    wire::{Asks, Assignment, Digest, EnvName, Health, Listen, Publish, Release, Restart, encode},
+    wire::{
+        Asks, Assignment, Digest, EnvName, Health, Listen, Mount, MountName, Protocol, Publish, Reach, Release,
+        Restart, encode,
+    },
 };
 
 /// What the owner of a board lets apps have, from its configuration file.
@@ -16,12 +19,28 @@ pub struct Policy {
     pub memory_bytes_max: u64,
     /// The lowest port of the board that an app may be published on.
     pub port_min: u16,
+    /// Bytes that one app may keep in its own directory.
+    pub data_bytes_max: u64,
+    /// Directories that apps may use, and whether they may write to them.
+    pub mounts: BTreeMap<MountName, bool>,
 }
 
 impl Default for Policy {
-    /// 64 MiB an app; ports that need no privilege.
+    /// 64 MiB of memory an app, as much on the disk; ports that need no privilege; no directories of the board.
     fn default() -> Self {
-        Self { memory_bytes_max: 64 * 1024 * 1024, port_min: 1024 }
+        Self {
+            memory_bytes_max: 64 * 1024 * 1024,
+            port_min: 1024,
+            data_bytes_max: limits::DATA_BYTES,
+            mounts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Policy {
+    /// No bounds; but no directories of the board, which nobody has named.
+    pub fn anything() -> Self {
+        Self { memory_bytes_max: u64::MAX, port_min: 1, data_bytes_max: u64::MAX, mounts: BTreeMap::new() }
     }
 }
 
@@ -32,8 +51,16 @@ pub struct Setup {
     pub args: Vec<String>,
     /// Environment.
     pub env: Vec<(EnvName, String)>,
-    /// Its listeners, in the order of their descriptors.
+    /// Its listeners, the TCP ones in the order of their descriptors.
     pub listen: Vec<Listener>,
+    /// Whom it may connect to, unless the device says otherwise.
+    pub connect: Vec<Reach>,
+    /// Whether it may resolve any name.
+    pub resolve: bool,
+    /// Bytes that it may keep in a directory of its own; it has none if 0.
+    pub data_bytes: u64,
+    /// Directories of the board that it may use.
+    pub mounts: Vec<Mount>,
     /// Linear memory in bytes.
     pub memory_bytes: u64,
     /// How to tell that it is well.
@@ -47,6 +74,8 @@ pub struct Setup {
 pub struct Listener {
     /// The guest's port.
     pub guest: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// The board's port; only the health check reaches it if absent.
     pub host: Option<u16>,
     /// Whether its descriptor is non-blocking from the start.
@@ -74,11 +103,22 @@ pub fn admit(policy: &Policy, release: &Release, assignment: &Assignment) -> Res
         let min = policy.port_min;
         ensure!(port >= min, Policy, "{app} is published on port {port}, but this device allows {min} and up");
     }
+    let (data, max) = (asks.data_bytes, policy.data_bytes_max);
+    ensure!(data <= max, Policy, "{app} asks for {data} bytes of data, more than the {max} allowed here");
+    for Mount { name, write } in &asks.mounts {
+        let shared = policy.mounts.get(name);
+        ensure!(shared.is_some(), Policy, "{app} asks for the directory {name}, which this device does not have");
+        ensure!(!write || shared == Some(&true), Policy, "{app} asks to write to {name}, which it may only read here");
+    }
     Ok(Setup {
         args: arguments(asks, assignment)?,
         env: environment(asks, assignment)?,
         listen,
-        memory_bytes: if memory == 0 { limits::GUEST_MEMORY_BYTES.min(max) } else { memory },
+        connect: asks.connect.clone(),
+        resolve: asks.resolve,
+        data_bytes: data,
+        mounts: asks.mounts.clone(),
+        memory_bytes: if memory == 0 { limits::GUEST_MEMORY_BYTES.min(policy.memory_bytes_max) } else { memory },
         health: release.health.clone(),
         restart: release.restart,
     })
@@ -91,10 +131,25 @@ pub fn widening(granted: Option<&Asks>, asks: &Asks) -> Option<String> {
     let granted = granted.unwrap_or(&nothing);
     let mut more = Vec::new();
     for listen in &asks.listen {
-        let known = granted.listen.iter().any(|l| l.guest == listen.guest && l.host == listen.host);
-        if !known {
+        let same = |l: &Listen| l.guest == listen.guest && l.host == listen.host && l.protocol == listen.protocol;
+        if !granted.listen.iter().any(same) {
             let host = listen.host.map(|host| format!("{host}:")).unwrap_or_default();
-            more.push(format!("port {host}{}", listen.guest));
+            more.push(format!("port {host}{}{}", listen.guest, listen.protocol.suffix()));
+        }
+    }
+    let new_hosts = asks.connect.iter().filter(|reach| !granted.connect.contains(reach));
+    more.extend(new_hosts.map(|reach| format!("connections to {reach}")));
+    if asks.resolve && !granted.resolve {
+        more.push("resolving any name".into());
+    }
+    if asks.data_bytes > granted.data_bytes {
+        more.push(format!("{} bytes of data", asks.data_bytes));
+    }
+    for mount in &asks.mounts {
+        let known = granted.mounts.iter().any(|known| known.name == mount.name && known.write >= mount.write);
+        if !known {
+            let what = if mount.write { "writing to" } else { "reading" };
+            more.push(format!("{what} the directory {}", mount.name));
         }
     }
     let new_env = asks.env.iter().filter(|(name, _)| granted.env.iter().all(|(known, _)| known != name));
@@ -111,17 +166,22 @@ pub fn widening(granted: Option<&Asks>, asks: &Asks) -> Option<String> {
 fn listeners(asks: &Asks, assignment: &Assignment) -> Result<Vec<Listener>, Refusal> {
     let app = &assignment.app;
     let published = assignment.publish.as_deref();
-    if let Some(Publish { guest, .. }) =
-        published.unwrap_or_default().iter().find(|p| asks.listen.iter().all(|l| l.guest != p.guest))
-    {
-        let sentence = format!("the plan publishes port {guest} of {app}, which does not listen there");
+    let fits =
+        |listen: &Listen, publish: &Publish| publish.guest == listen.guest && publish.protocol == listen.protocol;
+    let stray = published.unwrap_or_default().iter().find(|publish| !asks.listen.iter().any(|l| fits(l, publish)));
+    if let Some(Publish { guest, protocol, .. }) = stray {
+        let port = format!("{guest}{}", protocol.suffix());
+        let sentence = format!("the plan publishes port {port} of {app}, which does not listen there");
         return Err(Refusal::new(Code::Policy, sentence));
     }
     let host = |listen: &Listen| match published {
-        Some(published) => published.iter().find(|p| p.guest == listen.guest).map(|p| p.host),
+        Some(published) => published.iter().find(|publish| fits(listen, publish)).map(|publish| publish.host),
         None => listen.host,
     };
-    let listener = |l: &Listen| Listener { guest: l.guest, host: host(l), nonblocking: l.nonblocking };
+    let listener = |l: &Listen| {
+        let Listen { guest, protocol, nonblocking, .. } = *l;
+        Listener { guest, protocol, host: host(l), nonblocking }
+    };
     Ok(asks.listen.iter().map(listener).collect())
 }
 

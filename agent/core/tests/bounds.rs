@@ -12,7 +12,8 @@ use dunlin_core::{
     transfer::Bitmap,
     trust::{accept_plan, check_chunk, check_module, first_root, verify_release},
     wire::{
-        Assignment, Digest, Document, Envelope, Listen, Module, Plan, Probe, Publish, Release, ReleaseRole, Root, Term,
+        Assignment, Digest, Document, Envelope, Listen, Module, Mount, Plan, Probe, Protocol, Publish, Release,
+        ReleaseRole, Root, Term,
     },
 };
 
@@ -141,7 +142,7 @@ mod plan_ {
     fn lists_and_texts() {
         let bad = Code::Malformed;
         let env = |n| (0..n).map(|i| (name(&format!("V{i}")), String::new())).collect();
-        let ports = |n| (1..=n).map(|i| Publish { host: port(i), guest: port(i) }).collect();
+        let ports = |n| (1..=n).map(|i| Publish { host: port(i), guest: port(i), protocol: Protocol::Tcp }).collect();
         takes_up_to(limits::ASSIGNMENTS_MAX, bad, |n| plan(1, vec![assign(&release("hello", 1)); n]));
         takes_up_to(limits::SELECTOR_MAX, bad, |n| with(|a| a.to.0 = vec![Term::Device(vec![]); n]));
         takes_up_to(limits::SELECTOR_MAX, bad, |n| with(|a| a.to.0 = vec![Term::Device(vec![name("pi"); n])]));
@@ -158,7 +159,8 @@ mod plan_ {
     #[test]
     fn values() {
         let publish = |pairs: &[(u16, u16)]| {
-            let ports = pairs.iter().map(|(host, guest)| Publish { host: *host, guest: *guest }).collect();
+            let publish = |(host, guest): &(u16, u16)| Publish { host: *host, guest: *guest, protocol: Protocol::Tcp };
+            let ports = pairs.iter().map(publish).collect();
             with(|a| a.publish = Some(ports))
         };
         let plans = [
@@ -191,7 +193,7 @@ mod release_ {
     }
 
     fn listen(guest: u16, host: Option<u16>) -> Listen {
-        Listen { guest, host, nonblocking: false }
+        Listen { guest, host, protocol: Protocol::Tcp, nonblocking: false }
     }
 
     fn module(bytes: u64, chunk_bytes: u32, chunks: usize) -> Release {
@@ -205,6 +207,10 @@ mod release_ {
         let env = |n| (0..n).map(|i| (name(&format!("V{i}")), None)).collect();
         let path = |n| Probe::Http { port: 7878, path: format!("/{}", text(n - 1)), status: 200 };
         takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.listen = listens(n)));
+        let hosts = |n| (1..=n).map(|i| name(&format!("host:{i}"))).collect();
+        takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.connect = hosts(n)));
+        let mounts = |n| (1..=n).map(|i| Mount { name: name(&format!("m{i}")), write: false }).collect();
+        takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.mounts = mounts(n)));
         takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.env = env(n)));
         takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.args = vec![String::new(); n]));
         takes_up_to(limits::TEXT_BYTES_MAX, bad, |n| with(|r| r.asks.env = vec![(name("V"), Some(text(n)))]));

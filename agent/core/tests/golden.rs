@@ -10,8 +10,8 @@ use common::{
 use dunlin_core::{
     Code, trust,
     wire::{
-        Digest, Document, Envelope, Listen, Plan, Probe, Publish, Release, ReleaseRole, Restart, Root, Selector, Term,
-        Timestamp,
+        Digest, Document, Envelope, Listen, Mount, Plan, Probe, Protocol, Publish, Release, ReleaseRole, Restart, Root,
+        Selector, Term, Timestamp,
         plan::Labels,
         state::{AppState, DeviceState, Event, NextState, Phase, PlanState, Refused, What},
     },
@@ -45,7 +45,12 @@ fn full_root() -> Root {
 fn full_release() -> Release {
     let mut release = release("hello", 301);
     release.module = dunlin_core::wire::Module::describe(&[7; 2500], 1024);
-    release.asks.listen.push(Listen { guest: 443, host: None, nonblocking: true });
+    release.asks.listen.push(Listen { guest: 443, host: None, protocol: Protocol::Tcp, nonblocking: true });
+    release.asks.listen.push(Listen { guest: 53, host: Some(53), protocol: Protocol::Udp, nonblocking: false });
+    release.asks.connect = vec![name("db.example:5432")];
+    release.asks.resolve = true;
+    release.asks.data_bytes = 1 << 20;
+    release.asks.mounts = vec![Mount { name: name("media"), write: true }];
     release.asks.memory_bytes = 8 << 20;
     release.health.probe = Probe::Http { port: 7878, path: "/health".into(), status: 204 };
     release.restart = Restart::OnFailure;
@@ -58,7 +63,7 @@ fn full_plan() -> Plan {
     let sites = vec![name("kitchen"), name("hall")];
     first.to = Selector(vec![Term::Device(vec![name("pi-1")]), Term::Label(name("site"), sites)]);
     first.args = Some(vec!["--loud".into(), String::new()]);
-    first.publish = Some(vec![Publish { host: 80, guest: 7878 }]);
+    first.publish = Some(vec![Publish { host: 80, guest: 7878, protocol: Protocol::Tcp }]);
     let mut second = assign(&release("bell", 2));
     second.paused = true;
     plan(7, vec![first, second])
@@ -104,14 +109,14 @@ fn a_small_plan_by_hand() {
     bytes.extend(order(&hello).digest.0);
     bytes.extend([0xac, 2, 1, 0]); // counter 300, paused, no environment
     bytes.extend([1, 1, 2, b'-', b'v']); // one argument
-    bytes.extend([1, 1, 80, 0xc6, 0x3d]); // port 80 to 7878
+    bytes.extend([1, 1, 80, 0xc6, 0x3d, 1]); // port 80 to 7878, datagrams
 
     let mut one = assign(&hello);
     one.to = Selector(vec![Term::Label(name("site"), vec![name("kitchen")])]);
     one.paused = true;
     one.env.clear();
     one.args = Some(vec!["-v".into()]);
-    one.publish = Some(vec![Publish { host: 80, guest: 7878 }]);
+    one.publish = Some(vec![Publish { host: 80, guest: 7878, protocol: Protocol::Udp }]);
     let mut plan = plan(1, vec![one]);
     plan.issued = NOW;
     assert_eq!(hex(&Envelope::unsigned(&plan).body), hex(&bytes));
@@ -193,9 +198,11 @@ fn device_state() {
         why: Some("exit \"3\"".into()),
         failures: 2,
         ports: vec![80, 8080],
+        udp_ports: vec![53],
         next: Some(NextState { release: Digest::of(b"next"), phase: Phase::Refused, why: Some("no".into()) }),
     };
-    let bare = AppState { version: None, why: None, failures: 0, ports: vec![], next: None, ..app.clone() };
+    let bare =
+        AppState { version: None, why: None, failures: 0, ports: vec![], udp_ports: vec![], next: None, ..app.clone() };
     let coming = NextState { release: Digest::of(b"next"), phase: Phase::Fetching, why: None };
     let replaced = AppState { next: Some(coming), ..bare.clone() };
     let full = DeviceState {

@@ -7,7 +7,7 @@ use common::{assign, name, release};
 use dunlin_core::{
     Code, limits,
     policy::{Listener, Policy, Setup, admit, widening},
-    wire::{Asks, Assignment, Listen, Publish, Release},
+    wire::{Asks, Assignment, Listen, Mount, Protocol, Publish, Release},
 };
 
 fn admitted(change: impl FnOnce(&mut Policy, &mut Release, &mut Assignment)) -> Result<Setup, Code> {
@@ -28,7 +28,7 @@ fn what_a_release_asks_for_is_what_it_gets() {
     let env = vec![(name("GREETING"), "Hello".into()), (name("SITE"), "kitchen".into())];
     assert_eq!(setup.args, release.asks.args);
     assert_eq!(setup.env, env);
-    assert_eq!(setup.listen, [Listener { guest: 7878, host: Some(8080), nonblocking: false }]);
+    assert_eq!(setup.listen, [Listener { guest: 7878, host: Some(8080), protocol: Protocol::Tcp, nonblocking: false }]);
     assert_eq!(setup.memory_bytes, limits::GUEST_MEMORY_BYTES);
     assert_eq!((setup.health, setup.restart), (release.health, release.restart));
 }
@@ -51,9 +51,10 @@ fn memory_is_what_it_asks_for_within_what_the_device_allows() {
 #[test]
 fn the_plan_publishes_ports_instead_of_the_release() {
     let publish = |pairs: &[(u16, u16)]| {
-        let publish = pairs.iter().map(|(host, guest)| Publish { host: *host, guest: *guest }).collect();
+        let publish =
+            pairs.iter().map(|(host, guest)| Publish { host: *host, guest: *guest, protocol: Protocol::Tcp }).collect();
         admitted(|_, release, assignment| {
-            release.asks.listen.push(Listen { guest: 9000, host: None, nonblocking: true });
+            release.asks.listen.push(Listen { guest: 9000, host: None, protocol: Protocol::Tcp, nonblocking: true });
             assignment.publish = Some(publish);
         })
     };
@@ -76,7 +77,7 @@ fn no_port_below_the_devices_lowest_whoever_publishes_it() {
     let planned = |host, port_min| {
         admitted(|policy, _, assignment| {
             policy.port_min = port_min;
-            assignment.publish = Some(vec![Publish { host, guest: 7878 }]);
+            assignment.publish = Some(vec![Publish { host, guest: 7878, protocol: Protocol::Tcp }]);
         })
         .map(|setup| ports(&setup))
     };
@@ -95,7 +96,9 @@ fn no_port_below_the_devices_lowest_whoever_publishes_it() {
 /// A guest's own port is its own affair: nobody on the board sees it.
 #[test]
 fn the_guests_own_port_is_not_bound_by_the_policy() {
-    let setup = admitted(|_, release, _| release.asks.listen[0] = Listen { guest: 80, host: None, nonblocking: false });
+    let setup = admitted(|_, release, _| {
+        release.asks.listen[0] = Listen { guest: 80, host: None, protocol: Protocol::Tcp, nonblocking: false }
+    });
     assert_eq!(ports(&setup.unwrap()), [(80, None)]);
 }
 
@@ -169,4 +172,70 @@ fn a_release_that_asks_for_more_says_for_what() {
     let closed = Asks { free_args: false, ..asks.clone() };
     assert_eq!(widening(Some(&closed), &asks).as_deref(), Some("arguments of the deploy's choice"));
     assert!(widening(None, &asks).is_some(), "an app that never ran was granted nothing");
+}
+
+#[test]
+fn a_port_for_datagrams_is_another_than_the_one_for_connections() {
+    let publish = |protocol| {
+        admitted(|_, release, assignment| {
+            release.asks.listen.push(Listen {
+                guest: 53,
+                host: Some(5353),
+                protocol: Protocol::Udp,
+                nonblocking: false,
+            });
+            assignment.publish = Some(vec![Publish { host: 5300, guest: 53, protocol }]);
+        })
+    };
+    assert_eq!(ports(&publish(Protocol::Udp).unwrap()), [(7878, None), (53, Some(5300))]);
+    assert_eq!(publish(Protocol::Tcp), Err(Code::Policy));
+}
+
+#[test]
+fn data_and_directories_are_those_that_the_device_has() {
+    let data = |bytes, max| {
+        admitted(|policy, release, _| {
+            policy.data_bytes_max = max;
+            release.asks.data_bytes = bytes;
+        })
+        .map(|setup| setup.data_bytes)
+    };
+    assert_eq!(data(0, 0), Ok(0));
+    assert_eq!(data(1000, 1000), Ok(1000));
+    assert_eq!(data(1001, 1000), Err(Code::Policy));
+    let mount = |write, shared: &[(&str, bool)]| {
+        admitted(|policy, release, _| {
+            policy.mounts = shared.iter().map(|(text, write)| (name(text), *write)).collect();
+            release.asks.mounts = vec![Mount { name: name("media"), write }];
+        })
+        .map(|setup| setup.mounts.len())
+    };
+    assert_eq!(mount(false, &[("media", false)]), Ok(1));
+    assert_eq!(mount(true, &[("media", true)]), Ok(1));
+    assert_eq!(mount(true, &[("media", false)]), Err(Code::Policy));
+    assert_eq!(mount(false, &[("music", true)]), Err(Code::Policy));
+}
+
+#[test]
+fn reaching_further_and_keeping_more_is_asking_for_more() {
+    let asks = Asks {
+        connect: vec![name("db.example:5432")],
+        data_bytes: 1000,
+        mounts: vec![Mount { name: name("media"), write: false }],
+        ..Asks::default()
+    };
+    assert_eq!(widening(Some(&asks), &asks), None);
+    assert_eq!(widening(Some(&asks), &Asks::default()), None);
+    for (more, what) in [
+        (Asks { connect: vec![name("*:443")], ..asks.clone() }, "connections to *:443"),
+        (Asks { resolve: true, ..asks.clone() }, "resolving any name"),
+        (Asks { data_bytes: 1001, ..asks.clone() }, "1001 bytes of data"),
+        (
+            Asks { mounts: vec![Mount { name: name("media"), write: true }], ..asks.clone() },
+            "writing to the directory media",
+        ),
+        (Asks { mounts: vec![Mount { name: name("etc"), write: false }], ..asks.clone() }, "reading the directory etc"),
+    ] {
+        assert_eq!(widening(Some(&asks), &more).as_deref(), Some(what));
+    }
 }

@@ -10,7 +10,9 @@ use anyhow::{Context, Result};
 use dunlin::config::units::{ByteSize, Span};
 use dunlin_core::{
     limits,
-    wire::{AppName, Asks, EnvName, Health, Listen, Probe, Restart, Version, release::check_url},
+    wire::{
+        AppName, Asks, EnvName, Health, Listen, Mount, Probe, Protocol, Reach, Restart, Version, release::check_url,
+    },
 };
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
@@ -46,6 +48,13 @@ struct Raw {
     publish: Vec<Spanned<Port>>,
     #[serde(default)]
     nonblocking: bool,
+    #[serde(default)]
+    connect: Vec<Spanned<String>>,
+    #[serde(default)]
+    resolve: bool,
+    data: Option<Spanned<ByteSize>>,
+    #[serde(default)]
+    directories: Vec<Spanned<Directory>>,
     #[serde(default)]
     env: BTreeMap<EnvName, Spanned<String>>,
     #[serde(default)]
@@ -89,6 +98,7 @@ struct RawHealth {
 pub(crate) struct Port {
     pub(crate) host: Option<u16>,
     pub(crate) guest: u16,
+    pub(crate) protocol: Protocol,
 }
 
 impl std::str::FromStr for Port {
@@ -99,9 +109,14 @@ impl std::str::FromStr for Port {
             let number = text.bytes().all(|c| c.is_ascii_digit()).then(|| text.parse::<u16>().ok()).flatten();
             number.filter(|port| *port != 0).ok_or_else(|| format!("{text:?} is not a port: 1 to 65535"))
         };
+        let (text, protocol) = match text.split_once('/') {
+            None | Some((_, "tcp")) => (text.trim_end_matches("/tcp"), Protocol::Tcp),
+            Some((ports, "udp")) => (ports, Protocol::Udp),
+            Some((_, other)) => return Err(format!("{other:?} is neither tcp nor udp")),
+        };
         match text.split_once(':') {
-            Some((host, guest)) => Ok(Self { host: Some(port(host)?), guest: port(guest)? }),
-            None => Ok(Self { host: None, guest: port(text)? }),
+            Some((host, guest)) => Ok(Self { host: Some(port(host)?), guest: port(guest)?, protocol }),
+            None => Ok(Self { host: None, guest: port(text)?, protocol }),
         }
     }
 }
@@ -128,6 +143,24 @@ impl<'de> Deserialize<'de> for Port {
     }
 }
 
+/// `NAME` of a directory that boards share, or `NAME:rw` to write to it.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Directory(Mount);
+
+impl TryFrom<String> for Directory {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let (name, write) = match text.split_once(':') {
+            None | Some((_, "ro")) => (text.trim_end_matches(":ro"), false),
+            Some((name, "rw")) => (name, true),
+            Some(_) => return Err(format!("{text:?} is not NAME, NAME:ro or NAME:rw")),
+        };
+        Ok(Self(Mount { name: name.parse().map_err(|error| format!("{error}"))?, write }))
+    }
+}
+
 impl App {
     /// Reads an app's file.
     pub(crate) fn load(path: &Path) -> Result<Self> {
@@ -148,6 +181,10 @@ impl App {
             args: raw.args.iter().map(|arg| text_of(arg, &source)).collect::<Result<_>>()?,
             free_args: raw.free_args,
             memory_bytes: memory(raw.memory.as_ref(), &source)?,
+            connect: connect(&raw.connect, &source)?,
+            resolve: raw.resolve,
+            data_bytes: raw.data.as_ref().map_or(0, |data| data.get_ref().0),
+            mounts: mounts(&raw, &source)?,
             listen,
         };
         let module = path.parent().unwrap_or(Path::new("")).join(raw.module.get_ref());
@@ -184,17 +221,50 @@ fn urls(urls: &[Spanned<String>], source: &Source<'_>) -> Result<Vec<String>> {
 fn listeners(raw: &Raw, source: &Source<'_>) -> Result<Vec<Listen>> {
     let mut listen: Vec<Listen> = Vec::new();
     for port in &raw.publish {
-        let Port { host, guest } = *port.get_ref();
-        if listen.iter().any(|l| l.guest == guest) {
+        let Port { host, guest, protocol } = *port.get_ref();
+        let mut others = listen.iter().filter(|l| l.protocol == protocol);
+        if others.clone().any(|l| l.guest == guest) {
             return Err(source.at(port.span(), format_args!("the app listens on {guest} twice")));
         }
-        if let Some(host) = host.filter(|_| listen.iter().any(|l| l.host == host)) {
+        if let Some(host) = host.filter(|_| others.any(|l| l.host == host)) {
             return Err(source.at(port.span(), format_args!("the board's port {host} is given twice")));
         }
-        listen.push(Listen { guest, host, nonblocking: raw.nonblocking });
+        listen.push(Listen { guest, host, protocol, nonblocking: raw.nonblocking });
     }
     at_most(raw.publish.len(), raw.publish.last().map(Spanned::span), "published ports", source)?;
     Ok(listen)
+}
+
+/// Understood here as boards will, so that nothing is signed that no board obeys.
+fn connect(texts: &[Spanned<String>], source: &Source<'_>) -> Result<Vec<Reach>> {
+    at_most(texts.len(), texts.last().map(Spanned::span), "hosts to connect to", source)?;
+    let mut connect = Vec::new();
+    for text in texts {
+        let understood = text.get_ref().parse::<dunlin_host::Reach>();
+        let spelled = understood.map_err(|error| source.at(text.span(), error))?.to_string();
+        let reach = spelled.parse::<Reach>().map_err(|error| source.at(text.span(), error))?;
+        if connect.contains(&reach) {
+            return Err(source.at(text.span(), format_args!("{reach} is there twice")));
+        }
+        connect.push(reach);
+    }
+    Ok(connect)
+}
+
+fn mounts(raw: &Raw, source: &Source<'_>) -> Result<Vec<Mount>> {
+    at_most(raw.directories.len(), raw.directories.last().map(Spanned::span), "directories", source)?;
+    let mut mounts: Vec<Mount> = Vec::new();
+    for directory in &raw.directories {
+        let Directory(mount) = directory.get_ref();
+        if mounts.iter().any(|known| known.name == mount.name) {
+            return Err(source.at(directory.span(), format_args!("{} is there twice", mount.name)));
+        }
+        if raw.data.is_some() && mount.name.as_str() == "data" {
+            return Err(source.at(directory.span(), "data is the app's own directory: call the board's another name"));
+        }
+        mounts.push(mount.clone());
+    }
+    Ok(mounts)
 }
 
 fn environment(raw: &Raw, source: &Source<'_>) -> Result<Vec<(EnvName, Option<String>)>> {
@@ -273,7 +343,7 @@ impl RawHealth {
 
     fn probe(&self, listen: &[Listen], source: &Source<'_>) -> Result<Probe> {
         let listens = |port: &Spanned<u16>| {
-            let there = listen.iter().any(|l| l.guest == *port.get_ref());
+            let there = listen.iter().any(|l| l.guest == *port.get_ref() && l.protocol == Protocol::Tcp);
             let what = || format!("the app does not listen on {}: publish has no such guest port", port.get_ref());
             if there { Ok(*port.get_ref()) } else { Err(source.at(port.span(), what())) }
         };
@@ -286,7 +356,7 @@ impl RawHealth {
                     let what = format_args!("{path:?} is not a path: it begins with / and has no space");
                     return Err(source.at(http.span(), what));
                 }
-                let port = match (&self.port, listen.first()) {
+                let port = match (&self.port, listen.iter().find(|l| l.protocol == Protocol::Tcp)) {
                     (Some(port), _) => listens(port)?,
                     (None, Some(first)) => first.guest,
                     (None, None) => return Err(source.at(http.span(), "a check over HTTP, but publish is empty")),

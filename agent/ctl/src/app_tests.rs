@@ -17,8 +17,12 @@ fn the_smallest_file_asks_for_nothing() {
 fn the_whole_file_becomes_what_it_says() {
     let app = parse(
         r#"
-        publish = ["8080:7878", "9000", 9001]
+        publish = ["8080:7878", "9000", 9001, "5353:53/udp"]
         nonblocking = true
+        connect = ["DB.example:5432", "10.0.0.0/8:*"]
+        resolve = true
+        data = "1MiB"
+        directories = ["media", "music:rw"]
         env = { GREETING = "Hello" }
         required-env = ["ADMIN"]
         args = ["-v", "x y"]
@@ -37,8 +41,14 @@ fn the_whole_file_becomes_what_it_says() {
         "#,
     )
     .unwrap();
-    let listen = |guest, host| Listen { guest, host, nonblocking: true };
-    assert_eq!(app.asks.listen, [listen(7878, Some(8080)), listen(9000, None), listen(9001, None)]);
+    let listen = |guest, host| Listen { guest, host, protocol: Protocol::Tcp, nonblocking: true };
+    let dns = Listen { protocol: Protocol::Udp, ..listen(53, Some(5353)) };
+    assert_eq!(app.asks.listen, [listen(7878, Some(8080)), listen(9000, None), listen(9001, None), dns]);
+    assert_eq!(app.asks.connect.iter().map(Reach::as_str).collect::<Vec<_>>(), ["db.example:5432", "10.0.0.0/8:*"]);
+    assert!(app.asks.resolve);
+    assert_eq!(app.asks.data_bytes, 1 << 20);
+    let mount = |name: &str, write| Mount { name: name.parse().unwrap(), write };
+    assert_eq!(app.asks.mounts, [mount("media", false), mount("music", true)]);
     let env = [("ADMIN".parse().unwrap(), None), ("GREETING".parse().unwrap(), Some("Hello".into()))];
     assert_eq!(app.asks.env, env);
     assert_eq!(app.asks.args, ["-v", "x y"]);
@@ -71,6 +81,14 @@ fn every_mistake_has_its_place_and_its_name() {
         ("pubish = []", "apps/app.toml:4:1: unknown field `pubish`, expected one of `name`, `version`"),
         ("publish = [\"8080:0\"]", ":4:12: \"0\" is not a port"),
         ("publish = [\"8080-7878\"]", ":4:12: \"8080-7878\" is not a port"),
+        ("publish = [\"1:2/sctp\"]", ":4:12: \"sctp\" is neither tcp nor udp"),
+        ("publish = [\"1:2/udp\"]\n[health]\ntcp = 2", ":6:7: the app does not listen on 2"),
+        ("connect = [\"db.example\"]", ":4:12: \"db.example\" is not HOST:PORT"),
+        ("connect = [\"a:1\", \"A:1\"]", ":4:19: a:1 is there twice"),
+        ("directories = [\"a/b\"]", ":4:15: \"a/b\" is not a directory's name"),
+        ("directories = [\"a:x\"]", ":4:15: \"a:x\" is not NAME, NAME:ro or NAME:rw"),
+        ("directories = [\"a\", \"a:rw\"]", ":4:21: a is there twice"),
+        ("data = \"1MiB\"\ndirectories = [\"data\"]", ":5:16: data is the app's own directory"),
         ("publish = [\"1:70000\"]", ":4:12: \"70000\" is not a port"),
         ("publish = [\"1:2\",\n\"3:2\"]", ":5:1: the app listens on 2 twice"),
         ("publish = [\"1:2\", \"1:3\"]", ":4:19: the board's port 1 is given twice"),

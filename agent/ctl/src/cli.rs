@@ -251,9 +251,9 @@ fn lifetime(text: &str) -> Result<SpanArg, String> {
 }
 
 fn publish(text: &str) -> Result<Publish, String> {
-    let Port { host, guest } = text.parse()?;
+    let Port { host, guest, protocol } = text.parse()?;
     let host = host.ok_or_else(|| format!("write HOST:GUEST, as in 8080:{guest}"))?;
-    Ok(Publish { host, guest })
+    Ok(Publish { host, guest, protocol })
 }
 
 fn variable(text: &str) -> Result<(EnvName, String), String> {
@@ -265,6 +265,7 @@ fn variable(text: &str) -> Result<(EnvName, String), String> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use dunlin_core::wire::Protocol;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -305,7 +306,7 @@ mod tests {
         };
         let args = deploy("dunlinctl deploy hello@1.2.0 -p 80:7878 --env A=b=c --wait -- -v").unwrap();
         assert_eq!((args.app.app.as_str(), args.app.version.unwrap().as_str()), ("hello", "1.2.0"));
-        assert_eq!(args.publish, [Publish { host: 80, guest: 7878 }]);
+        assert_eq!(args.publish, [Publish { host: 80, guest: 7878, protocol: Protocol::Tcp }]);
         assert_eq!(args.env, [("A".parse().unwrap(), "b=c".into())]);
         assert_eq!((args.wait.unwrap().0.as_secs(), args.args), (60, vec!["-v".to_owned()]));
         assert_eq!(deploy("dunlinctl deploy hello --wait 5s").unwrap().wait.unwrap().0.as_secs(), 5);

@@ -83,7 +83,7 @@ fn lost_settings(old: &Assignment, new: &Assignment) {
     let gone = |name| new.env.iter().all(|(n, _)| n != name);
     lost.extend(old.env.iter().filter(|(name, _)| gone(name)).map(|(name, _)| format!("--env {name}=…")));
     if new.publish.is_none() {
-        lost.extend(old.publish.iter().flatten().map(|p| format!("-p {}:{}", p.host, p.guest)));
+        lost.extend(old.publish.iter().flatten().map(|p| format!("-p {}:{}{}", p.host, p.guest, p.protocol.suffix())));
     }
     if new.args.is_none() && old.args.is_some() {
         lost.push("-- ARGS".into());

@@ -203,7 +203,18 @@ fn release_lines(release: &Release) -> Vec<String> {
     for listen in &asks.listen {
         let host = listen.host.map_or_else(|| "not published".into(), |host| format!("published on {host}"));
         let nonblocking = if listen.nonblocking { ", non-blocking" } else { "" };
-        lines.push(format!("listens  on {}, {host}{nonblocking}", listen.guest));
+        lines.push(format!("listens  on {}{}, {host}{nonblocking}", listen.guest, listen.protocol.suffix()));
+    }
+    lines.extend(asks.connect.iter().map(|reach| format!("connects to {reach}")));
+    if asks.resolve {
+        lines.push("resolves any name".into());
+    }
+    if asks.data_bytes > 0 {
+        lines.push(format!("data     {}", dunlin::config::units::ByteSize(asks.data_bytes)));
+    }
+    for mount in &asks.mounts {
+        let how = if mount.write { "reads and writes" } else { "reads" };
+        lines.push(format!("mounts   {}, {how}", mount.name));
     }
     for (name, value) in &asks.env {
         let value = value.as_ref().map_or_else(|| "must be given".into(), |value| format!("{value:?}"));
@@ -246,7 +257,7 @@ fn plan_lines(plan: &Plan) -> Vec<String> {
         lines.extend(a.env.iter().map(|(name, value)| format!("         env {name}={value:?}")));
         lines.extend(a.args.iter().flatten().map(|arg| format!("         arg {arg:?}")));
         let ports = a.publish.iter().flatten();
-        lines.extend(ports.map(|p| format!("         port {} leads to {}", p.host, p.guest)));
+        lines.extend(ports.map(|p| format!("         port {} leads to {}{}", p.host, p.guest, p.protocol.suffix())));
     }
     lines
 }

@@ -218,8 +218,9 @@ async fn supply(fleet: &Fleet, session: &mut Session, plan: &Plan) -> Result<()>
 
 /// Holds if a board that allows everything would start this release as it is assigned.
 pub(crate) fn check(release: &Release, assignment: &Assignment) -> Result<()> {
-    let anything = Policy { memory_bytes_max: u64::MAX, port_min: 1 };
-    let admitted = policy::admit(&anything, release, assignment).map(drop);
+    let mut policy = Policy::anything();
+    policy.mounts = release.asks.mounts.iter().map(|mount| (mount.name.clone(), true)).collect();
+    let admitted = policy::admit(&policy, release, assignment).map(drop);
     admitted.map_err(|refusal| {
         let why = refusal.sentence;
         anyhow!("{why} (what a deploy may give is in app.toml: publish, env, required-env, free-args)")

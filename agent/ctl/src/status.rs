@@ -131,8 +131,9 @@ fn app_cells(app: &AppState, now: Timestamp) -> [(String, Style); 5] {
     };
     let version = app.version.as_ref().map_or_else(|| app.release.short(), ToString::to_string);
     let mut note = Vec::new();
-    if !app.ports.is_empty() {
-        let ports: Vec<_> = app.ports.iter().map(ToString::to_string).collect();
+    if !app.ports.is_empty() || !app.udp_ports.is_empty() {
+        let udp = app.udp_ports.iter().map(|port| format!("{port}/udp"));
+        let ports: Vec<_> = app.ports.iter().map(ToString::to_string).chain(udp).collect();
         note.push(format!("port {}", ports.join(", ")));
     }
     if app.failures > 0 {
@@ -188,6 +189,7 @@ mod tests {
             why: why.map(Into::into),
             failures,
             ports: if phase == Phase::Running { [8080].into() } else { Vec::new() },
+            udp_ports: Vec::new(),
             next: (phase == Phase::Running).then(|| NextState {
                 release: Digest::of(b"y"),
                 phase: Phase::Refused,

@@ -44,6 +44,7 @@ fn state(sequence: u64, release: &[u8], phase: Phase, failures: u32) -> DeviceSt
             why: Some("because".into()),
             failures,
             ports: Vec::new(),
+            udp_ports: Vec::new(),
             next: None,
         }]
         .into(),

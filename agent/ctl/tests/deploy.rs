@@ -9,7 +9,7 @@ use std::fs;
 use common::{World, files_below, publish};
 use dunlin_core::{
     trust,
-    wire::{Publish, Topic, Version},
+    wire::{Protocol, Publish, Topic, Version},
 };
 
 /// What the plan at the broker says, an assignment a line: app, version, selector.
@@ -51,7 +51,7 @@ fn each_deploy_is_a_plan_that_follows_the_last() {
     assert_eq!((first.sequence, first.previous, first.assignments.len()), (1, None, 1));
     assert_eq!(first.not_after.0 - first.issued.0, 2 * 86_400);
     let assignment = &first.assignments[0];
-    assert_eq!(assignment.publish, Some(vec![Publish { host: 80, guest: 7878 }]));
+    assert_eq!(assignment.publish, Some(vec![Publish { host: 80, guest: 7878, protocol: Protocol::Tcp }]));
     assert_eq!(assignment.env, [("A".parse().unwrap(), "x".into())]);
     assert_eq!(assignment.args, Some(vec!["-v".into(), "y".into()]));
     let (release, _) = world.fetched("hello", &assignment.release);
@@ -118,7 +118,11 @@ fn a_rollback_goes_to_what_there_was_and_never_forward() {
     assert!(run.out.contains("hello 1.0.0 on every device"), "what ran before, not 2.0.0: {}", run.out);
     let plan_then = world.plan();
     assert_eq!((plan_then.sequence, plan_then.assignments[0].release.counter), (3, 1));
-    assert_eq!(plan_then.assignments[0].publish, Some(vec![Publish { host: 80, guest: 7878 }]), "as it was");
+    assert_eq!(
+        plan_then.assignments[0].publish,
+        Some(vec![Publish { host: 80, guest: 7878, protocol: Protocol::Tcp }]),
+        "as it was"
+    );
     let error = world.fails(1, &["rollback", "hello"]);
     assert!(error.contains("has no release before this one"), "{error}");
 

@@ -47,6 +47,8 @@ impl Board {
             },
             prefix: "dunlin/v1".into(),
             policy: Policy { port_min: 1, ..Policy::default() },
+            connect: None,
+            directories: std::collections::BTreeMap::new(),
             bind: [127, 0, 0, 1].into(),
             http: link::Tls::default(),
         };
@@ -85,6 +87,7 @@ fn state(device: &str, sequence: u64, release: Digest, phase: Phase, why: Option
             why: why.map(Into::into),
             failures: 0,
             ports: [8080].into(),
+            udp_ports: Vec::new(),
             next: None,
         }]
         .into(),

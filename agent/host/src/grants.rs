@@ -14,6 +14,9 @@ use tokio::net::{TcpListener, UdpSocket};
 pub struct Grants {
     /// Whom it may connect to, and send datagrams to and take them from.
     pub connect: Vec<Reach>,
+    /// What of this the machine's owner lets anybody reach: all of it, if absent. A name is reached if
+    /// it is here, or all of its addresses are. An empty list resolves no name either.
+    pub within: Option<Vec<Reach>>,
     /// Whether it may resolve any name. Names in [`connect`](Self::connect) may be resolved anyway.
     pub resolve: bool,
     /// Ports that it may bind by itself, besides those of its listeners.
@@ -86,6 +89,11 @@ impl Reach {
             Host::Network { address, prefix } => masked(to.ip(), *prefix) == Some(*address),
         };
         host && self.ports.contains(&to.port())
+    }
+
+    /// Whether it is a name, whose addresses are known only when they are asked for.
+    pub(crate) fn is_name(&self) -> bool {
+        matches!(self.host, Host::Name(_))
     }
 
     /// Whether it is this name, at this port if one is given.

@@ -4,6 +4,7 @@
 //! a published port: those are the agent's ([`Ports`]), so that a new release answers on the
 //! listener of the old one.
 
+mod board;
 mod lines;
 mod ports;
 mod probe;
@@ -12,22 +13,22 @@ use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use dunlin_core::{
     Moment,
-    policy::Setup,
+    policy::{self, Setup},
     reconcile::{Last, Ran},
     supervise,
     supervise::{Effect, Supervisor},
     trust::Verified,
-    wire::{AppName, Probe, Release, ReleaseRef, state::Phase},
+    wire::{AppName, Probe, Protocol, Release, ReleaseRef, state::Phase},
 };
-use dunlin_host::{Ended, Guest, Limits, Listener, Program};
+use dunlin_host::{Ended, Grants, Guest, Limits, Listener, Port, PortSocket, Program, Reach};
 use tokio::{
-    net::TcpListener,
     sync::{Notify, mpsc},
     task::JoinHandle,
     time::Instant,
 };
 
 use crate::agent::Watch;
+pub(crate) use board::{Board, reach};
 use lines::Lines;
 pub(crate) use ports::Ports;
 
@@ -37,6 +38,8 @@ pub(crate) struct Spec {
     pub(crate) ran: Ran,
     pub(crate) program: Program,
     pub(crate) setup: Setup,
+    /// Whom its setup lets it connect to, understood.
+    pub(crate) reach: Vec<Reach>,
 }
 
 impl Spec {
@@ -51,7 +54,7 @@ impl Spec {
 pub(crate) struct App {
     pub(crate) ran: Ran,
     pub(crate) release: Verified<Release>,
-    pub(crate) ports: Vec<u16>,
+    pub(crate) ports: Vec<(Protocol, u16)>,
     pub(crate) status: Status,
     task: JoinHandle<()>,
 }
@@ -83,6 +86,7 @@ pub(crate) struct Report {
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) ports: Ports,
+    pub(crate) board: Arc<Board>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) clock: Clock,
@@ -111,11 +115,16 @@ impl Clock {
 impl App {
     /// Starts an app's task.
     pub(crate) fn start(spec: Spec, surroundings: Surroundings) -> Self {
-        let ports = spec.setup.listen.iter().filter_map(|l| l.host).collect();
+        let ports = spec.setup.listen.iter().filter_map(|l| Some((l.protocol, l.host?))).collect();
         let (ran, release) = (spec.ran, spec.release.clone());
         let status = Status { phase: Phase::Starting, why: None, failures: 0 };
         let task = tokio::spawn(Task::new(spec, surroundings, status.clone()).run());
         Self { ran, release, ports, status, task }
+    }
+
+    /// The board's ports that lead to it.
+    pub(crate) fn ports(&self, protocol: Protocol) -> Vec<u16> {
+        self.ports.iter().filter(|port| port.0 == protocol).map(|port| port.1).collect()
     }
 }
 
@@ -127,7 +136,8 @@ struct Task {
     around: Surroundings,
     supervisor: Supervisor,
     reported: Status,
-    listeners: Vec<Arc<TcpListener>>,
+    /// As `setup.listen` has them.
+    sockets: Vec<PortSocket>,
     guest: Option<Run>,
     accepting: Arc<Notify>,
     look: Option<Look>,
@@ -139,8 +149,8 @@ impl Task {
         let seed = getrandom::u64().unwrap_or_default();
         let (health, restart) = (spec.setup.health.clone(), spec.setup.restart);
         let supervisor = Supervisor::new(health, restart, seed, around.clock.now());
-        let (listeners, guest, look) = (Vec::new(), None, None);
-        Self { spec, around, supervisor, reported, listeners, guest, accepting: Arc::default(), look }
+        let (sockets, guest, look) = (Vec::new(), None, None);
+        Self { spec, around, supervisor, reported, sockets, guest, accepting: Arc::default(), look }
     }
 
     async fn run(mut self) {
@@ -185,33 +195,40 @@ impl Task {
     }
 
     async fn launch(&mut self) -> Result<(), String> {
-        self.listeners.clear();
+        self.sockets.clear();
         for listen in &self.spec.setup.listen {
-            let socket = self.around.ports.listen(&self.spec.release.app, listen.host).await?;
-            self.listeners.push(socket);
+            let socket = self.around.ports.listen(&self.spec.release.app, listen.protocol, listen.host).await?;
+            self.sockets.push(socket);
         }
         // A fresh one for each run: what an earlier run said last is not about this one.
         self.accepting = Arc::default();
-        if self.listeners.is_empty() {
+        if !self.sockets.iter().any(|socket| matches!(socket, PortSocket::Tcp(_))) {
             self.accepting.notify_one();
         }
-        let (program, guest) = (self.spec.program.clone(), self.guest());
+        let (program, guest) = (self.spec.program.clone(), self.guest()?);
         self.guest = Some(Box::pin(async move { ended(dunlin_host::run(&program, guest).await) }));
         Ok(())
     }
 
-    fn guest(&self) -> Guest {
+    fn guest(&self) -> Result<Guest, String> {
         let setup = &self.spec.setup;
         let app = &self.spec.release.app;
-        let listeners = setup.listen.iter().zip(&self.listeners).map(|(listen, socket)| Listener {
-            socket: Arc::clone(socket),
-            port: listen.guest,
-            nonblocking: listen.nonblocking,
-        });
-        Guest {
+        let (mut listeners, mut bound) = (Vec::new(), Vec::new());
+        for (listen, socket) in setup.listen.iter().zip(&self.sockets) {
+            let (port, nonblocking) = (listen.guest, listen.nonblocking);
+            match socket {
+                PortSocket::Tcp(socket) => listeners.push(Listener { socket: Arc::clone(socket), port, nonblocking }),
+                PortSocket::Udp(_) => bound.push(Port { guest: port, socket: socket.clone() }),
+            }
+        }
+        let (connect, resolve) = (self.spec.reach.clone(), setup.resolve);
+        let grants = Grants { connect, within: self.around.board.within.clone(), resolve, listen: bound };
+        Ok(Guest {
             args: [app.to_string()].into_iter().chain(setup.args.iter().cloned()).collect(),
             env: setup.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
-            listeners: listeners.collect(),
+            directories: self.around.board.directories(app, setup)?,
+            listeners,
+            grants,
             limits: limits(setup.memory_bytes),
             observer: Box::new(Lines::new(
                 app.clone(),
@@ -220,7 +237,7 @@ impl Task {
                 self.around.clock,
             )),
             ..Guest::default()
-        }
+        })
     }
 
     /// A look at the guest; nothing if its health is that it stays up.
@@ -231,8 +248,10 @@ impl Task {
             Probe::Tcp { port } => (*port, None),
             Probe::Http { port, path, status } => (*port, Some((path.clone(), *status))),
         };
-        let index = setup.listen.iter().position(|listen| listen.guest == port)?;
-        let address = self.listeners.get(index)?.local_addr().ok()?;
+        let probed = |listen: &policy::Listener| listen.guest == port && listen.protocol == Protocol::Tcp;
+        let index = setup.listen.iter().position(probed)?;
+        let PortSocket::Tcp(listener) = self.sockets.get(index)? else { return None };
+        let address = listener.local_addr().ok()?;
         let patience = Duration::from_millis(setup.health.timeout_ms.into());
         Some(Box::pin(probe::look(address, request, patience)))
     }

@@ -2,25 +2,27 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use dunlin_core::wire::AppName;
-use tokio::net::TcpListener;
+use dunlin_core::wire::{AppName, Protocol};
+use dunlin_host::PortSocket;
+use tokio::net::{TcpListener, UdpSocket};
 
 /// Published ports and whose they are. They stay open while apps come and go: a connection that
 /// arrives in between waits in the kernel for the next one to accept it.
 #[derive(Clone, Debug)]
 pub(crate) struct Ports {
     bind: IpAddr,
-    open: Arc<Mutex<BTreeMap<u16, Open>>>,
+    open: Arc<Mutex<BTreeMap<(Protocol, u16), Open>>>,
 }
 
 #[derive(Debug)]
 struct Open {
     app: AppName,
-    socket: Arc<TcpListener>,
+    socket: PortSocket,
 }
 
 impl Ports {
@@ -28,32 +30,45 @@ impl Ports {
         Self { bind, open: Arc::default() }
     }
 
-    /// An app's listener on this port of the board; without one, on a port of loopback that
+    /// An app's socket on this port of the board; without one, on a port of loopback that
     /// nobody else is told.
-    pub(crate) async fn listen(&self, app: &AppName, port: Option<u16>) -> Result<Arc<TcpListener>, String> {
+    pub(crate) async fn listen(
+        &self,
+        app: &AppName,
+        protocol: Protocol,
+        port: Option<u16>,
+    ) -> Result<PortSocket, String> {
         let Some(port) = port else {
-            let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-            return bound.map(Arc::new).map_err(|error| format!("no unpublished listener: {error}"));
+            let bound = bind(protocol, (Ipv4Addr::LOCALHOST, 0).into()).await;
+            return bound.map_err(|error| format!("no unpublished listener: {error}"));
         };
-        if let Some(open) = self.lock().get(&port) {
+        let told = || format!("port {port}{}", protocol.suffix());
+        if let Some(open) = self.lock().get(&(protocol, port)) {
             return match open.app == *app {
-                true => Ok(Arc::clone(&open.socket)),
-                false => Err(format!("port {port} is already published by {}", open.app)),
+                true => Ok(open.socket.clone()),
+                false => Err(format!("{} is already published by {}", told(), open.app)),
             };
         }
-        let bound = TcpListener::bind((self.bind, port)).await;
-        let socket = Arc::new(bound.map_err(|error| format!("port {port} cannot be published: {error}"))?);
-        self.lock().insert(port, Open { app: app.clone(), socket: Arc::clone(&socket) });
+        let bound = bind(protocol, (self.bind, port).into()).await;
+        let socket = bound.map_err(|error| format!("{} cannot be published: {error}", told()))?;
+        self.lock().insert((protocol, port), Open { app: app.clone(), socket: socket.clone() });
         Ok(socket)
     }
 
     /// Closes the ports that nobody wants any more.
-    pub(crate) fn keep(&self, wanted: impl Fn(&AppName, u16) -> bool) {
-        self.lock().retain(|port, open| wanted(&open.app, *port));
+    pub(crate) fn keep(&self, wanted: impl Fn(&AppName, Protocol, u16) -> bool) {
+        self.lock().retain(|(protocol, port), open| wanted(&open.app, *protocol, *port));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u16, Open>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(Protocol, u16), Open>> {
         // A map of sockets cannot be left half-changed by a panic.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<PortSocket> {
+    Ok(match protocol {
+        Protocol::Tcp => PortSocket::Tcp(Arc::new(TcpListener::bind(address).await?)),
+        Protocol::Udp => PortSocket::Udp(Arc::new(UdpSocket::bind(address).await?)),
+    })
 }

@@ -7,6 +7,7 @@ mod raw;
 pub mod units;
 
 use std::{
+    collections::BTreeMap,
     fmt, fs,
     net::IpAddr,
     path::{Path, PathBuf},
@@ -15,8 +16,9 @@ use std::{
 use dunlin_core::{
     policy::Policy,
     trust::{Verified, first_root},
-    wire::{DeviceId, Root, plan::Labels},
+    wire::{DeviceId, MountName, Root, plan::Labels},
 };
+use dunlin_host::Reach;
 
 use crate::{
     Failure,
@@ -45,6 +47,10 @@ pub struct Config {
     pub prefix: String,
     /// What apps may have.
     pub policy: Policy,
+    /// Whom apps may connect to: whom their releases name, if absent.
+    pub connect: Option<Vec<Reach>>,
+    /// The directories that apps may use.
+    pub directories: BTreeMap<MountName, PathBuf>,
     /// The address on which apps' ports are published.
     pub bind: IpAddr,
 }
@@ -106,6 +112,11 @@ impl Config {
         }
         if self.http.ca.is_some() {
             problems.extend(self.http.client_config().err().map(|error| format!("[http]: {error}")));
+        }
+        for (name, path) in &self.directories {
+            if let Err(source) = fs::read_dir(path) {
+                problems.push(format!("[directories.{name}]: cannot open {}: {source}", path.display()));
+            }
         }
         if let Err(source) = fs::create_dir_all(&self.state_dir) {
             problems.push(format!("`state`: cannot create {}: {source}", self.state_dir.display()));
@@ -171,6 +182,8 @@ password = "secret"
             ("kitchen", "kit chen", "agent.toml:7:8: \"kit chen\" is not a label's value"),
             ("root = \"root.dunlin\"\n", "", "missing field `root`"),
             ("device = ", "device ", "agent.toml:2:8: "),
+            ("[broker]", "[policy]\nconnect = [\"db\"]\n[broker]", "agent.toml:10:11: \"db\" is not HOST:PORT"),
+            ("[broker]", "[directories.a]\nwrite = true\n[broker]", "agent.toml:9:1: missing field `path`"),
             ("[broker]", "[policy]\nmemory = \"64\"\n[broker]", "agent.toml:10:10: \"64\" is not a size"),
             ("password =", "password_file =", "agent.toml: `password_file`: cannot read"),
             ("user = \"pi-1\"\n", "", "agent.toml: [broker] has a password, but no `user`"),

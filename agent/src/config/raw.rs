@@ -1,6 +1,7 @@
 //! The configuration file, key by key.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{IpAddr, Ipv4Addr},
     path::{self, Path, PathBuf},
@@ -9,8 +10,9 @@ use std::{
 
 use dunlin_core::{
     policy::Policy,
-    wire::{DeviceId, plan::Labels, topic},
+    wire::{DeviceId, MountName, plan::Labels, topic},
 };
+use dunlin_host::Reach;
 use serde::Deserialize;
 
 use super::{
@@ -40,6 +42,8 @@ pub(super) struct Raw {
     http: RawHttp,
     #[serde(default)]
     policy: RawPolicy,
+    #[serde(default)]
+    directories: BTreeMap<MountName, RawDirectory>,
 }
 
 #[derive(Deserialize, Default)]
@@ -79,6 +83,29 @@ struct RawPolicy {
     memory: Option<ByteSize>,
     /// `port_min = 1024`
     port_min: Option<u16>,
+    /// `data = "64MiB"`
+    data: Option<ByteSize>,
+    /// `connect = ["10.0.0.0/8:*"]`
+    connect: Option<Vec<RawReach>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDirectory {
+    /// `path = "/srv/media"`
+    path: PathBuf,
+    /// `write = true`
+    #[serde(default)]
+    write: bool,
+}
+
+struct RawReach(Reach);
+
+impl<'de> Deserialize<'de> for RawReach {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
+    }
 }
 
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -110,7 +137,15 @@ impl Raw {
             policy: Policy {
                 memory_bytes_max: self.policy.memory.map_or(policy.memory_bytes_max, |size| size.0),
                 port_min: self.policy.port_min.unwrap_or(policy.port_min),
+                data_bytes_max: self.policy.data.map_or(policy.data_bytes_max, |size| size.0),
+                mounts: self.directories.iter().map(|(name, directory)| (name.clone(), directory.write)).collect(),
             },
+            connect: self.policy.connect.map(|connect| connect.into_iter().map(|RawReach(reach)| reach).collect()),
+            directories: self
+                .directories
+                .into_iter()
+                .map(|(name, directory)| Ok((name, absolute(directory.path)?)))
+                .collect::<Result<_, String>>()?,
             bind: self.bind,
         })
     }

@@ -13,7 +13,7 @@ use dunlin_host::Program;
 
 use crate::{
     Failure,
-    apps::{Spec, limits},
+    apps::{Spec, limits, reach},
     store::{Disk, NotFinished, Part},
 };
 
@@ -62,6 +62,7 @@ pub(super) fn stage(stage: Stage) -> Done {
 fn compile(stage: Stage) -> Result<Spec, NotStaged> {
     let Stage { release, disk, path, last, ran, setup } = stage;
     let module = &release.module;
+    let reach = reach(&release.app, &setup).map_err(NotStaged::Refused)?;
     let bytes = fs::read(&path).map_err(Failure::disk("read", &path)).map_err(NotStaged::Failed)?;
     check_module(module, bytes.len() as u64, Digest::of(&bytes)).map_err(|refusal| NotStaged::Damaged {
         module: module.sha256,
@@ -72,7 +73,7 @@ fn compile(stage: Stage) -> Result<Spec, NotStaged> {
         let sentence = format!("{} {}: {rejected}", release.app, release.version);
         NotStaged::Refused(Refusal::new(Code::BadModule, sentence))
     })?;
-    let spec = Spec { release, ran, program, setup };
+    let spec = Spec { release, ran, program, setup, reach };
     if let Some(path) = last {
         disk.write_atomically(&path, &encode(&spec.last())).map_err(NotStaged::Failed)?;
     }

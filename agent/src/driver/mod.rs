@@ -21,7 +21,7 @@ use dunlin_core::{
     refusal::Refusal,
     trust::{self, Chain, Verified},
     wire::{
-        AppName, Assignment, DeviceId, Digest, Plan, Root, Timestamp, Topic, Topics,
+        AppName, Assignment, DeviceId, Digest, Plan, Protocol, Root, Timestamp, Topic, Topics,
         plan::Labels,
         state::{AppState, DeviceState, NextState, Phase, PlanState},
     },
@@ -31,7 +31,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use crate::{
     Failure,
     agent::Watch,
-    apps::{App, Clock, Ports, Report, Surroundings},
+    apps::{App, Board, Clock, Ports, Report, Surroundings},
     config::Config,
     fetch::{Brought, Downloads, Fetch},
     link::{self, Link},
@@ -88,6 +88,8 @@ impl Driver {
         let link = Link::new(config.broker, config.device.as_str(), Some(will));
         let (reports_in, reports) = mpsc::unbounded_channel();
         let (ports, clock) = (Ports::new(config.bind), Clock::start());
+        let board =
+            Board { apps: config.state_dir.join("apps"), directories: config.directories, within: config.connect };
         let reporter = Reporter::new(config.device.clone(), topics.clone(), Arc::clone(&watch));
         Ok(Self {
             device: config.device,
@@ -106,7 +108,7 @@ impl Driver {
             downloads: Downloads::new(config.http),
             finishing: BTreeSet::new(),
             apps: BTreeMap::new(),
-            around: Surroundings { ports, reports: reports_in, watch, clock },
+            around: Surroundings { ports, board: Arc::new(board), reports: reports_in, watch, clock },
             reports,
             jobs: JoinSet::new(),
             reporter,
@@ -269,6 +271,7 @@ impl Driver {
             why: why.clone(),
             failures: 0,
             ports: Vec::new(),
+            udp_ports: Vec::new(),
             next: None,
         };
         let Some(app) = app else { return waiting };
@@ -279,7 +282,8 @@ impl Driver {
             phase: app.status.phase,
             why: app.status.why.clone(),
             failures: app.status.failures,
-            ports: app.ports.clone(),
+            ports: app.ports(Protocol::Tcp),
+            udp_ports: app.ports(Protocol::Udp),
             next: (release != ordered).then_some(NextState { release: ordered, phase, why }),
             ..waiting
         }

@@ -179,7 +179,9 @@ impl Driver {
     /// Closes the ports that no app publishes any more.
     pub(super) fn close_ports(&mut self) {
         let apps = &self.apps;
-        self.around.ports.keep(|app, port| apps.get(app).is_some_and(|app| app.ports.contains(&port)));
+        self.around
+            .ports
+            .keep(|app, protocol, port| apps.get(app).is_some_and(|app| app.ports.contains(&(protocol, port))));
     }
 
     /// Removes a file that is not what it should be.

@@ -6,6 +6,7 @@
 pub mod broker;
 
 use std::{
+    collections::BTreeMap,
     io,
     net::{Ipv4Addr, TcpListener},
     path::Path,
@@ -24,8 +25,8 @@ use dunlin_core::{
     limits,
     policy::Policy,
     wire::{
-        Asks, Assignment, DeviceId, Digest, Document, Envelope, Health, Listen, Module, Plan, PublicKey, Release,
-        ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Timestamp, Topic, Topics, World,
+        Asks, Assignment, DeviceId, Digest, Document, Envelope, Health, Listen, Module, Plan, Protocol, PublicKey,
+        Release, ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Timestamp, Topic, Topics, World,
         state::{AppState, DeviceState, Event, What},
         topic,
     },
@@ -109,7 +110,7 @@ pub fn release(app: &str, counter: u64, module: &[u8], port: Option<u16>) -> Rel
         module: Module::describe(module, limits::CHUNK_BYTES_MIN * 8),
         world: World::Preview1,
         asks: Asks {
-            listen: vec![Listen { guest: 7878, host: port, nonblocking: false }],
+            listen: vec![Listen { guest: 7878, host: port, protocol: Protocol::Tcp, nonblocking: false }],
             memory_bytes: 4 << 20,
             ..Asks::default()
         },
@@ -176,9 +177,20 @@ impl Board {
 
     /// On a disk of the test's own.
     pub fn start_on(disk: Disk, state: TempDir, fleet: &Fleet, broker: &link::Broker) -> Self {
+        Self::start_with(disk, state, fleet, broker, |_| {})
+    }
+
+    /// With a configuration of the test's own.
+    pub fn start_with(
+        disk: Disk,
+        state: TempDir,
+        fleet: &Fleet,
+        broker: &link::Broker,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let root = state.path().join("root.dunlin");
         std::fs::write(&root, sign(&fleet.root, &fleet.root_key)).unwrap();
-        let config = Config {
+        let mut config = Config {
             device: device(),
             labels: [("site".parse().unwrap(), "kitchen".parse().unwrap())].into(),
             state_dir: state.path().join("state"),
@@ -186,9 +198,12 @@ impl Board {
             broker: broker.clone(),
             http: link::Tls::default(),
             prefix: topic::PREFIX.into(),
-            policy: Policy { memory_bytes_max: 8 << 20, port_min: 1024 },
+            policy: Policy { memory_bytes_max: 8 << 20, ..Policy::default() },
+            connect: None,
+            directories: BTreeMap::new(),
             bind: Ipv4Addr::LOCALHOST.into(),
         };
+        change(&mut config);
         let (stop, stopped) = oneshot::channel();
         let (watch, apps) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {

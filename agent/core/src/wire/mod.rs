@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 
 pub use digest::{Digest, PublicKey};
 pub use envelope::{Envelope, Kind, Signature};
-pub use name::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, Version};
+pub use name::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, MountName, Reach, Version};
 pub use plan::{Assignment, Plan, Publish, ReleaseRef, Selector, Term};
-pub use release::{Asks, Health, Listen, Module, Probe, Release, Restart, World};
+pub use release::{Asks, Health, Listen, Module, Mount, Probe, Protocol, Release, Restart, World};
 pub use root::{Floor, ReleaseRole, Role, Root};
 pub use topic::{Topic, Topics};
 

@@ -1,4 +1,4 @@
-//! Names that people give: of fleets, devices, apps, labels, variables.
+//! Names that people give: of fleets, devices, apps, labels, variables, directories, hosts.
 //!
 //! A name becomes a topic level, a file's name and a word on a command line, so it holds nothing
 //! that means something there: no `/`, `+`, `#`, no space, and it never starts with a dot or dash.
@@ -7,7 +7,7 @@ use alloc::{format, string::String};
 use core::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
-use crate::limits::NAME_BYTES_MAX;
+use crate::limits::{NAME_BYTES_MAX, REACH_BYTES_MAX};
 
 /// What is wrong with a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,6 +99,58 @@ name!(
     EnvName, "an environment variable's name", b"_", "a-z A-Z 0-9 _"
 );
 
+name!(
+    /// A directory that a board's owner lets apps use: a guest sees it as `/NAME`.
+    MountName, "a directory's name", b"-_.", "a-z A-Z 0-9 - _ ."
+);
+
+/// Whom an app connects to: `db.example:5432`, `10.0.0.0/8:1024-2047`, `[::1]:80`, `*:443`.
+///
+/// Documents and decisions know it as text. It is understood where it is obeyed and, before that,
+/// where it is signed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Reach(String);
+
+impl Reach {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Reach {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<Self, BadName> {
+        let fits = |c: u8| c.is_ascii_alphanumeric() || b"-_.:/[]*".contains(&c);
+        if text.len() <= REACH_BYTES_MAX && text.contains(':') && text.bytes().all(fits) {
+            return Ok(Self(text));
+        }
+        Err(BadName(format!("{text:?} is not HOST:PORT, as in db.example:5432, 10.0.0.0/8:1024-2047 or *:443")))
+    }
+}
+
+impl FromStr for Reach {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        Self::try_from(String::from(text))
+    }
+}
+
+impl From<Reach> for String {
+    fn from(reach: Reach) -> Self {
+        reach.0
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +166,16 @@ mod tests {
         }
         assert!("1.2.0+build".parse::<Version>().is_ok());
         assert!("PATH=".parse::<EnvName>().is_err());
+    }
+
+    #[test]
+    fn a_reach_is_a_host_and_ports() {
+        for good in ["db.example:5432", "10.0.0.0/8:1024-2047", "[fd00::/8]:*", "*:443"] {
+            assert_eq!(good.parse::<Reach>().unwrap().as_str(), good);
+        }
+        let long = format!("{}:80", "x".repeat(REACH_BYTES_MAX));
+        for bad in ["", "host", "a b:80", "ä:80", "a:80\n", "user@host:80", &long] {
+            assert!(bad.parse::<Reach>().is_err(), "{bad}");
+        }
     }
 }

@@ -8,8 +8,8 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, DeviceId, Digest, Document, EnvName, FleetName, Kind, LabelKey, LabelValue, Timestamp, check_count,
-    check_text, check_unique,
+    AppName, DeviceId, Digest, Document, EnvName, FleetName, Kind, LabelKey, LabelValue, Protocol, Timestamp,
+    check_count, check_text, check_unique,
 };
 use crate::{Refusal, limits, refusal::ensure};
 
@@ -69,6 +69,8 @@ pub struct Publish {
     pub host: u16,
     /// In the guest.
     pub guest: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
 }
 
 /// Devices: those for which every term holds. No term means all.
@@ -135,8 +137,8 @@ impl Assignment {
         check_count(publish.len(), limits::LIST_MAX, "published ports")?;
         let zero = publish.iter().any(|p| p.host == 0 || p.guest == 0);
         ensure!(!zero, Malformed, "{} publishes port 0", self.app);
-        check_unique(publish.iter().map(|p| p.host), "a published port")?;
-        check_unique(publish.iter().map(|p| p.guest), "a port of the guest")
+        check_unique(publish.iter().map(|p| (p.protocol, p.host)), "a published port")?;
+        check_unique(publish.iter().map(|p| (p.protocol, p.guest)), "a port of the guest")
     }
 }
 

@@ -3,7 +3,9 @@
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, Digest, Document, EnvName, Kind, Version, check_count, check_text, check_unique};
+use super::{
+    AppName, Digest, Document, EnvName, Kind, MountName, Reach, Version, check_count, check_text, check_unique,
+};
 use crate::{Refusal, limits, refusal::ensure};
 
 /// What an author's `app.toml` becomes.
@@ -52,8 +54,16 @@ pub enum World {
 /// What a release asks for. The deploy's configuration fills in values, the device's policy bounds them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asks {
-    /// Listeners, in the order of their descriptors.
+    /// Ports that it listens on; the TCP ones in the order of their descriptors.
     pub listen: Vec<Listen>,
+    /// Whom it connects to and sends datagrams to, and whose names it resolves: `HOST:PORTS` each.
+    pub connect: Vec<Reach>,
+    /// Whether it resolves other names too.
+    pub resolve: bool,
+    /// Bytes that it keeps in a directory of its own; it has none if 0.
+    pub data_bytes: u64,
+    /// Directories of the board that it uses, by the names that the board's owner gave them.
+    pub mounts: Vec<Mount>,
     /// Environment variables, with the values that they have where a deploy gives none.
     pub env: Vec<(EnvName, Option<String>)>,
     /// Arguments.
@@ -65,15 +75,36 @@ pub struct Asks {
     pub memory_bytes: u64,
 }
 
-/// A TCP listener that the guest is given.
+/// A port that the guest listens on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listen {
     /// The port as the guest knows it.
     pub guest: u16,
+    /// What is spoken there.
+    pub protocol: Protocol,
     /// The board's port where a deploy publishes nothing else; unpublished if absent.
     pub host: Option<u16>,
     /// Whether its descriptor is non-blocking from the start: Go needs that, Rust's std must not have it.
     pub nonblocking: bool,
+}
+
+/// What is spoken on a port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Protocol {
+    /// Connections. The listener is a descriptor of the guest's, and what it gets when it binds the port.
+    #[default]
+    Tcp,
+    /// Datagrams. The guest gets the socket when it binds the port.
+    Udp,
+}
+
+/// A directory of the board, as the app uses it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Mount {
+    /// Its name in the board's configuration; the guest sees it as `/NAME`.
+    pub name: MountName,
+    /// Whether the app writes to it.
+    pub write: bool,
 }
 
 /// How to tell that an app is well.
@@ -122,6 +153,16 @@ pub enum Restart {
     OnFailure,
     /// Leave it.
     Never,
+}
+
+impl Protocol {
+    /// What follows a port's number where the protocol is told.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Tcp => "",
+            Self::Udp => "/udp",
+        }
+    }
 }
 
 impl Default for Health {
@@ -178,8 +219,15 @@ impl Document for Release {
         check_count(asks.listen.len(), limits::LIST_MAX, "listeners")?;
         let zero = asks.listen.iter().any(|listen| listen.guest == 0 || listen.host == Some(0));
         ensure!(!zero, Malformed, "a listener on port 0");
-        check_unique(asks.listen.iter().map(|listen| listen.guest), "a listener's port")?;
-        check_unique(asks.listen.iter().filter_map(|listen| listen.host), "a published port")?;
+        check_unique(asks.listen.iter().map(|listen| (listen.protocol, listen.guest)), "a listener's port")?;
+        let published = asks.listen.iter().filter_map(|listen| Some((listen.protocol, listen.host?)));
+        check_unique(published, "a published port")?;
+        check_count(asks.connect.len(), limits::LIST_MAX, "hosts to connect to")?;
+        check_unique(asks.connect.iter(), "a host to connect to")?;
+        check_count(asks.mounts.len(), limits::LIST_MAX, "directories")?;
+        check_unique(asks.mounts.iter().map(|mount| &mount.name), "a directory")?;
+        let hidden = asks.data_bytes > 0 && asks.mounts.iter().any(|mount| mount.name.as_str() == "data");
+        ensure!(!hidden, Malformed, "two directories called data: its own and the board's");
         check_count(asks.env.len(), limits::LIST_MAX, "environment variables")?;
         check_unique(asks.env.iter().map(|(name, _)| name), "an environment variable")?;
         for (name, value) in &asks.env {
@@ -219,7 +267,7 @@ impl Health {
             }
         };
         if let Some(port) = port {
-            let listens = asks.listen.iter().any(|listen| listen.guest == port);
+            let listens = asks.listen.iter().any(|l| l.guest == port && l.protocol == Protocol::Tcp);
             ensure!(listens, Malformed, "a health check of port {port}, which it does not listen on");
         }
         let times = [self.interval_ms, self.timeout_ms, self.start_ms];

@@ -63,6 +63,9 @@ pub struct AppState {
     /// Ports of the board that lead to it.
     #[serde(default)]
     pub ports: Vec<u16>,
+    /// UDP ports of the board that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub udp_ports: Vec<u16>,
     /// Another release that is to replace this one, while this one still runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextState>,

@@ -8,8 +8,8 @@ use dunlin_core::{
     Code, Refusal,
     trust::{self, Verified},
     wire::{
-        Asks, Assignment, Digest, Document, Envelope, Floor, Health, Kind, Listen, Module, Plan, PublicKey, Release,
-        ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Timestamp, World,
+        Asks, Assignment, Digest, Document, Envelope, Floor, Health, Kind, Listen, Module, Plan, Protocol, PublicKey,
+        Release, ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Timestamp, World,
     },
 };
 use ed25519_dalek::{Signer, SigningKey};
@@ -131,11 +131,12 @@ pub(crate) fn release(app: &str, counter: u64) -> Release {
         module: Module::describe(format!("\0asm {app} {counter}").as_bytes(), 1024),
         world: World::Preview1,
         asks: Asks {
-            listen: vec![Listen { guest: 7878, host: Some(8080), nonblocking: false }],
+            listen: vec![Listen { guest: 7878, host: Some(8080), protocol: Protocol::Tcp, nonblocking: false }],
             env: vec![(name("GREETING"), Some("Hello".into())), (name("SITE"), None)],
             args: vec!["--quiet".into()],
             free_args: true,
             memory_bytes: 0,
+            ..Asks::default()
         },
         health: Health::default(),
         urls: vec![],

@@ -10,7 +10,7 @@ mod changes;
 mod project;
 mod show;
 
-use std::{net::Ipv4Addr, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -106,7 +106,9 @@ fn config(fleet: &Fleet, dir: &Path) -> Result<Config> {
         http: dunlin::link::Tls::default(),
         prefix: dunlin_core::wire::topic::PREFIX.into(),
         // It is the developer's own machine and own app.
-        policy: Policy { memory_bytes_max: u64::MAX, port_min: 1 },
+        policy: Policy::anything(),
+        connect: None,
+        directories: BTreeMap::new(),
         bind: Ipv4Addr::LOCALHOST.into(),
     })
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use dunlin_core::wire::{AppName, Asks, Health, Listen, Restart};
+use dunlin_core::wire::{AppName, Asks, Health, Listen, Protocol, Restart};
 
 use super::{build, changes::Files};
 use crate::{app::App, cli::DevArgs, files};
@@ -103,10 +103,10 @@ impl Project {
 /// An app that nobody described: it asks for what the command line gives.
 fn undescribed(name: &str, args: &DevArgs) -> Result<App> {
     let name: AppName = name.parse().context("name the app in an app.toml")?;
-    let listen = |guest, host| Listen { guest, host: Some(host), nonblocking: false };
-    let mut listeners: Vec<_> = args.publish.iter().map(|p| listen(p.guest, p.host)).collect();
+    let listen = |protocol, guest, host| Listen { guest, host: Some(host), protocol, nonblocking: false };
+    let mut listeners: Vec<_> = args.publish.iter().map(|p| listen(p.protocol, p.guest, p.host)).collect();
     if listeners.is_empty() {
-        listeners.push(listen(PORT, PORT));
+        listeners.push(listen(Protocol::Tcp, PORT, PORT));
     }
     // Once each: the last value given wins where the deploy says it.
     let env: BTreeMap<_, _> = args.env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
@@ -120,6 +120,7 @@ fn undescribed(name: &str, args: &DevArgs) -> Result<App> {
             args: Vec::new(),
             free_args: true,
             memory_bytes: 0,
+            ..Asks::default()
         },
         health: Health::default(),
         restart: Restart::default(),

@@ -13,6 +13,7 @@ const RESOLVED_MAX: usize = 256;
 /// A guest's grants, with what they became while it ran.
 pub(crate) struct Permits {
     connect: Vec<Reach>,
+    within: Option<Vec<Reach>>,
     resolve: bool,
     ports: Vec<(u16, PortSocket)>,
     resolved: VecDeque<(String, IpAddr)>,
@@ -21,30 +22,28 @@ pub(crate) struct Permits {
 impl Permits {
     /// A published listener can be bound as well: one port serves both kinds of guests.
     pub(crate) fn new(grants: Grants, listeners: &[Listener]) -> Self {
-        let Grants { connect, resolve, listen } = grants;
+        let Grants { connect, within, resolve, listen } = grants;
         let published = listeners.iter().map(|l| (l.port, PortSocket::Tcp(l.socket.clone())));
         let ports = published.chain(listen.into_iter().map(|port| (port.guest, port.socket))).collect();
-        Self { connect, resolve, ports, resolved: VecDeque::new() }
+        Self { connect, within, resolve, ports, resolved: VecDeque::new() }
     }
 
     /// Whether the guest may talk to this address.
     pub(crate) fn may_reach(&self, to: SocketAddr) -> bool {
         let to = meant(to);
-        self.connect.iter().any(|reach| reach.covers(to))
-            || self
-                .resolved
-                .iter()
-                .any(|(name, ip)| *ip == to.ip() && self.connect.iter().any(|reach| reach.names(name, Some(to.port()))))
+        self.reaches(&self.connect, to) && self.within.as_ref().is_none_or(|within| self.reaches(within, to))
     }
 
     /// Whether the guest may ask for the addresses of this name.
     pub(crate) fn may_resolve(&self, name: &str) -> bool {
-        self.resolve || self.is_named(name)
+        let asked = self.resolve || is_named(&self.connect, name);
+        let leads_somewhere = |reach: &Reach| !reach.is_name() || reach.names(name, None);
+        asked && self.within.as_ref().is_none_or(|within| within.iter().any(leads_somewhere))
     }
 
     /// A granted name has these addresses: they are granted with it.
     pub(crate) fn resolved(&mut self, name: &str, addresses: &[IpAddr]) {
-        if !self.is_named(name) {
+        if !is_named(&self.connect, name) && !self.within.as_ref().is_some_and(|within| is_named(within, name)) {
             return;
         }
         for ip in addresses {
@@ -74,9 +73,15 @@ impl Permits {
         })
     }
 
-    fn is_named(&self, name: &str) -> bool {
-        self.connect.iter().any(|reach| reach.names(name, None))
+    fn reaches(&self, grants: &[Reach], to: SocketAddr) -> bool {
+        let named = |name: &str| grants.iter().any(|reach| reach.names(name, Some(to.port())));
+        grants.iter().any(|reach| reach.covers(to))
+            || self.resolved.iter().any(|(name, ip)| *ip == to.ip() && named(name))
     }
+}
+
+fn is_named(grants: &[Reach], name: &str) -> bool {
+    grants.iter().any(|reach| reach.names(name, None))
 }
 
 /// The address that the kernel would take: an IPv4 address in IPv6 is that address, and none at all is
@@ -94,9 +99,17 @@ fn meant(to: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
 
+    fn reaches(texts: &[&str]) -> Vec<Reach> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
     fn permits(connect: &[&str], resolve: bool) -> Permits {
-        let connect = connect.iter().map(|text| text.parse().unwrap()).collect();
-        Permits::new(Grants { connect, resolve, listen: Vec::new() }, &[])
+        Permits::new(Grants { connect: reaches(connect), resolve, ..Grants::default() }, &[])
+    }
+
+    fn within(connect: &[&str], within: &[&str]) -> Permits {
+        let within = Some(reaches(within));
+        Permits::new(Grants { connect: reaches(connect), within, resolve: true, listen: Vec::new() }, &[])
     }
 
     fn may(permits: &Permits, to: &str) -> bool {
@@ -131,6 +144,21 @@ mod tests {
         assert!(!may(&permits, "10.0.0.7:5432"));
         permits.resolved("db.example", &[ip]);
         assert!(may(&permits, "10.0.0.7:5432") && !may(&permits, "10.0.0.7:5433") && !may(&permits, "10.0.0.8:5432"));
+    }
+
+    #[test]
+    fn the_owner_of_the_machine_narrows_what_is_granted() {
+        let lan = within(&["*:80"], &["10.0.0.0/8:*", "127.0.0.1:81"]);
+        assert!(may(&lan, "10.1.2.3:80") && lan.may_resolve("any.example"));
+        for to in ["192.0.2.1:80", "10.1.2.3:81", "127.0.0.1:81"] {
+            assert!(!may(&lan, to), "{to}");
+        }
+        let mut named = within(&["*:80"], &["db.example:80"]);
+        assert!(named.may_resolve("db.example") && !named.may_resolve("any.example"));
+        named.resolved("db.example", &["10.0.0.7".parse().unwrap()]);
+        assert!(may(&named, "10.0.0.7:80") && !may(&named, "10.0.0.8:80"));
+        let nothing = within(&["*:*", "db.example:80"], &[]);
+        assert!(!may(&nothing, "127.0.0.1:80") && !nothing.may_resolve("db.example"));
     }
 
     #[test]

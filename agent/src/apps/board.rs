@@ -1,0 +1,52 @@
+//! What of this board an app is given: directories and networks, as its setup says and the owner allows.
+
+use std::{collections::BTreeMap, io, path::PathBuf};
+
+use dunlin_core::{
+    Code, Refusal,
+    policy::Setup,
+    wire::{AppName, MountName},
+};
+use dunlin_host::{Directory, Reach};
+
+/// What a guest calls the directory of its own.
+const DATA: &str = "/data";
+
+/// What the board's owner lets apps use.
+#[derive(Debug)]
+pub(crate) struct Board {
+    /// Where apps' own directories are.
+    pub(crate) apps: PathBuf,
+    /// The directories that apps share.
+    pub(crate) directories: BTreeMap<MountName, PathBuf>,
+    /// Whom apps may reach: whom their releases name, if absent.
+    pub(crate) within: Option<Vec<Reach>>,
+}
+
+impl Board {
+    /// An app's directories, in the order of their descriptors: its own first, made if it isn't there.
+    pub(crate) fn directories(&self, app: &AppName, setup: &Setup) -> Result<Vec<Directory>, String> {
+        let mut directories = Vec::new();
+        if setup.data_bytes > 0 {
+            let host = self.apps.join(app.as_str()).join("data");
+            let failed = |error: io::Error| format!("cannot create {}: {error}", host.display());
+            std::fs::create_dir_all(&host).map_err(failed)?;
+            directories.push(Directory { host, guest: DATA.into(), read_only: false });
+        }
+        for mount in &setup.mounts {
+            let path = self.directories.get(&mount.name);
+            let host = path.ok_or_else(|| format!("this board has no directory {}", mount.name))?.clone();
+            directories.push(Directory { host, guest: format!("/{}", mount.name), read_only: !mount.write });
+        }
+        Ok(directories)
+    }
+}
+
+/// Whom an app asks to reach, understood.
+pub(crate) fn reach(app: &AppName, setup: &Setup) -> Result<Vec<Reach>, Refusal> {
+    let understood = |text: &dunlin_core::wire::Reach| {
+        let wrong = |error| Refusal::new(Code::Malformed, format!("{app} asks for a connection: {error}"));
+        text.as_str().parse().map_err(wrong)
+    };
+    setup.connect.iter().map(understood).collect()
+}
