@@ -84,7 +84,7 @@ fn start(c: &mut Criterion) {
     group.bench_function("hello_until_it_accepts", |b| {
         b.iter(|| {
             let ready = Arc::new(Notify::new());
-            let listener = Listener { socket: socket.clone(), port: 7878, nonblocking: false };
+            let listener = Listener { socket: socket.clone().into(), port: 7878, nonblocking: false };
             let observer = Box::new(Ready(ready.clone()));
             let guest = Guest { listeners: vec![listener], observer, ..Guest::default() };
             runtime.block_on(async {

@@ -91,7 +91,7 @@ fn bind() -> (TcpListener, SocketAddr) {
 fn server(socket: TcpListener) -> Guest {
     socket.set_nonblocking(true).unwrap();
     let socket = Arc::new(tokio::net::TcpListener::from_std(socket).unwrap());
-    Guest { listeners: vec![Listener { socket, port: 7878, nonblocking: false }], ..Guest::default() }
+    Guest { listeners: vec![Listener { socket: socket.into(), port: 7878, nonblocking: false }], ..Guest::default() }
 }
 
 // --- requests ---

@@ -146,7 +146,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
             grants.listen.push(Port { guest, socket: PortSocket::Udp(socket) });
         } else {
             let socket = Arc::new(TcpListener::bind(host).await.with_context(context)?);
-            listeners.push(Listener { socket, port: guest, nonblocking: args.nonblocking });
+            listeners.push(Listener { socket: socket.into(), port: guest, nonblocking: args.nonblocking });
         }
     }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();

@@ -63,7 +63,7 @@ pub fn in_a_cage(program: &Program, connects: bool) -> Ended {
             env: vec![("NAME".to_owned(), "value".to_owned())],
             stdin: Stdin::Reader(Box::new(&b"what it reads"[..])),
             directories: vec![directory("rw", false), directory("ro", true)],
-            listeners: vec![Listener { socket: socket.clone(), port: 7878, nonblocking: false }],
+            listeners: vec![Listener { socket: socket.clone().into(), port: 7878, nonblocking: false }],
             limits: limits(),
             observer: Box::new(Lookout),
             ..Guest::default()

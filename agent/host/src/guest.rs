@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::io::AsyncRead;
 
 use crate::fault::Fault;
+use crate::gate::Gate;
 use crate::grants::Grants;
 use crate::quota::{Limits, Usage};
 
@@ -81,8 +82,8 @@ pub struct Directory {
 /// binds its port by a socket extension.
 #[derive(Clone, Debug)]
 pub struct Listener {
-    /// The socket.
-    pub socket: Arc<tokio::net::TcpListener>,
+    /// The socket, or where its owner has it lead meanwhile.
+    pub socket: Gate,
     /// The port that the guest knows it by.
     pub port: u16,
     /// Whether the descriptor starts non-blocking. Go needs that; Rust's std must not have it.

@@ -26,6 +26,7 @@
 mod engine;
 mod fault;
 mod fds;
+mod gate;
 mod grants;
 mod guest;
 mod memory;
@@ -37,6 +38,7 @@ mod state;
 
 pub use engine::Program;
 pub use fault::{Fault, FaultKind};
+pub use gate::Gate;
 pub use grants::{BadReach, Grants, Port, PortSocket, Reach};
 pub use guest::{Directory, Ended, Guest, Listener, NotStarted, Observer, Silent, Stdin, Stream};
 pub use p1::{FunctionInfo, functions};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use wasmi_core::{LimiterError, ResourceLimiter};
 
 const KIB: usize = 1024;
@@ -68,6 +69,7 @@ pub struct Usage {
     memory_bytes: AtomicUsize,
     connections_accepted: AtomicU64,
     connections_open: AtomicUsize,
+    connections_changed: Notify,
 }
 
 impl Usage {
@@ -91,6 +93,17 @@ impl Usage {
         self.connections_open.load(Ordering::Relaxed)
     }
 
+    /// Until the number of open connections is such a one.
+    pub async fn connections(&self, wanted: impl Fn(usize) -> bool) {
+        loop {
+            let changed = self.connections_changed.notified();
+            if wanted(self.connections_open()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     pub(crate) fn spent(&self, fuel: u64) {
         self.fuel.fetch_add(fuel, Ordering::Relaxed);
     }
@@ -98,10 +111,12 @@ impl Usage {
     pub(crate) fn opened(&self) {
         self.connections_accepted.fetch_add(1, Ordering::Relaxed);
         self.connections_open.fetch_add(1, Ordering::Relaxed);
+        self.connections_changed.notify_waiters();
     }
 
     pub(crate) fn closed(&self) {
         self.connections_open.fetch_sub(1, Ordering::Relaxed);
+        self.connections_changed.notify_waiters();
     }
 }
 

@@ -217,7 +217,9 @@ impl Task {
         for (listen, socket) in setup.listen.iter().zip(&self.sockets) {
             let (port, nonblocking) = (listen.guest, listen.nonblocking);
             match socket {
-                PortSocket::Tcp(socket) => listeners.push(Listener { socket: Arc::clone(socket), port, nonblocking }),
+                PortSocket::Tcp(socket) => {
+                    listeners.push(Listener { socket: Arc::clone(socket).into(), port, nonblocking })
+                }
                 PortSocket::Udp(_) => bound.push(Port { guest: port, socket: socket.clone() }),
             }
         }

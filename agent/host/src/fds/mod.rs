@@ -11,11 +11,10 @@ mod socket;
 mod stdio;
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-
-use tokio::net::TcpListener;
 
 pub(crate) use self::directory::{Access, Directory, Opened};
 pub(crate) use self::net::{Datagram, Family, Unconnected};
@@ -24,6 +23,7 @@ pub(crate) use self::rights::{Flags, Rights};
 pub(crate) use self::socket::{Connection, Listening};
 pub(crate) use self::stdio::Input;
 
+use crate::gate::Gate;
 use crate::guest::{self, Listener, NotStarted, Stdin, Stream};
 use crate::quota::Usage;
 
@@ -106,10 +106,11 @@ impl Fds {
         Ok(Self { slots: slots.into_iter().map(Some).collect(), max })
     }
 
-    fn listening(socket: &TcpListener, port: u16, usage: &Arc<Usage>) -> io::Result<Listening> {
-        let mut bound = socket.local_addr()?;
+    fn listening(gate: &Gate, port: u16, usage: &Arc<Usage>) -> io::Result<Listening> {
+        let anywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        let mut bound = gate.socket().map_or(Ok(anywhere), |socket| socket.local_addr())?;
         bound.set_port(port);
-        Listening::new(socket, bound, Arc::clone(usage))
+        Listening::new(gate, bound, Arc::clone(usage))
     }
 
     /// All that are open.

@@ -3,7 +3,11 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
+use tokio::net::UdpSocket;
+
+use crate::gate::Gate;
 use crate::grants::{Grants, PortSocket, Reach};
 use crate::guest::Listener;
 
@@ -15,7 +19,8 @@ pub(crate) struct Permits {
     connect: Vec<Reach>,
     within: Option<Vec<Reach>>,
     resolve: bool,
-    ports: Vec<(u16, PortSocket)>,
+    tcp: Vec<(u16, Gate)>,
+    udp: Vec<(u16, Arc<UdpSocket>)>,
     resolved: VecDeque<(String, IpAddr)>,
 }
 
@@ -23,9 +28,15 @@ impl Permits {
     /// A published listener can be bound as well: one port serves both kinds of guests.
     pub(crate) fn new(grants: Grants, listeners: &[Listener]) -> Self {
         let Grants { connect, within, resolve, listen } = grants;
-        let published = listeners.iter().map(|l| (l.port, PortSocket::Tcp(l.socket.clone())));
-        let ports = published.chain(listen.into_iter().map(|port| (port.guest, port.socket))).collect();
-        Self { connect, within, resolve, ports, resolved: VecDeque::new() }
+        let mut tcp: Vec<_> = listeners.iter().map(|listener| (listener.port, listener.socket.clone())).collect();
+        let mut udp = Vec::new();
+        for port in listen {
+            match port.socket {
+                PortSocket::Tcp(socket) => tcp.push((port.guest, socket.into())),
+                PortSocket::Udp(socket) => udp.push((port.guest, socket)),
+            }
+        }
+        Self { connect, within, resolve, tcp, udp, resolved: VecDeque::new() }
     }
 
     /// Whether the guest may talk to this address.
@@ -58,19 +69,13 @@ impl Permits {
     }
 
     /// The agent's listener that the guest knows as this port.
-    pub(crate) fn tcp(&self, port: u16) -> Option<&tokio::net::TcpListener> {
-        self.ports.iter().find_map(|(guest, socket)| match socket {
-            PortSocket::Tcp(listener) if *guest == port => Some(&**listener),
-            PortSocket::Tcp(_) | PortSocket::Udp(_) => None,
-        })
+    pub(crate) fn tcp(&self, port: u16) -> Option<&Gate> {
+        self.tcp.iter().find(|(guest, _)| *guest == port).map(|(_, gate)| gate)
     }
 
     /// The agent's UDP socket that the guest knows as this port.
     pub(crate) fn udp(&self, port: u16) -> Option<BorrowedFd<'_>> {
-        self.ports.iter().find_map(|(guest, socket)| match socket {
-            PortSocket::Udp(socket) if *guest == port => Some(socket.as_fd()),
-            PortSocket::Udp(_) | PortSocket::Tcp(_) => None,
-        })
+        self.udp.iter().find(|(guest, _)| *guest == port).map(|(_, socket)| socket.as_fd())
     }
 
     fn reaches(&self, grants: &[Reach], to: SocketAddr) -> bool {

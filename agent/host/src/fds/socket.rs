@@ -3,6 +3,7 @@
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::{io, mem};
 
@@ -10,14 +11,18 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags};
 use tokio::io::Interest as TokioInterest;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::net::Family;
 use super::{Interest, Readiness, would_block};
+use crate::gate::Gate;
 use crate::quota::Usage;
 
 /// A guest's hold on a listener: its own descriptor of the owner's socket.
 pub(crate) struct Listening {
+    gate: Gate,
+    /// The gate's turn in which `socket` was taken.
+    turn: u64,
     // A descriptor of its own, so that this guest can wait for a connection without taking one:
     // what it has not accepted when it ends is there for the next guest. tokio's listener cannot
     // be asked that; as a stream, which to its reactor is any TCP socket, it can.
@@ -30,26 +35,53 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
-    pub(crate) fn new(owner: &TcpListener, bound: SocketAddr, usage: Arc<Usage>) -> io::Result<Self> {
-        let socket = owner.as_fd().try_clone_to_owned()?;
-        // Connections inherit it. A guest that writes head and body apart would otherwise wait
-        // for the peer's delayed acknowledgement, and preview 1 has no way to ask for it.
-        rustix::net::sockopt::set_tcp_nodelay(&socket, true)?;
-        Ok(Self { socket: Socket::Watched(TcpStream::from_std(socket.into())?), bound, by_guest: false, usage })
+    pub(crate) fn new(gate: &Gate, bound: SocketAddr, usage: Arc<Usage>) -> io::Result<Self> {
+        let (gate, by_guest) = (gate.clone(), false);
+        let mut listening = Self { turn: gate.turn(), gate, socket: Socket::Lost, bound, by_guest, usage };
+        listening.take_socket()?;
+        Ok(listening)
+    }
+
+    fn take_socket(&mut self) -> io::Result<()> {
+        self.turn = self.gate.turn();
+        self.socket = match self.gate.socket() {
+            Some(owner) => Socket::Watched(TcpStream::from_std(owner.as_fd().try_clone_to_owned()?.into())?),
+            None => Socket::Lost,
+        };
+        Ok(())
+    }
+
+    /// Whether the gate leads elsewhere since the socket was taken.
+    fn is_stale(&self) -> bool {
+        self.turn != self.gate.turn()
     }
 
     pub(crate) fn accept(&self) -> io::Result<Connection> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let accepted =
-            self.socket.now(TokioInterest::READABLE, |socket| Ok(rustix::net::accept_with(socket, flags)?))?;
+        let accepted = if self.is_stale() {
+            let owner = self.gate.socket().ok_or(io::ErrorKind::WouldBlock)?;
+            rustix::net::accept_with(&*owner, flags)?
+        } else if let Socket::Lost = self.socket {
+            return Err(io::ErrorKind::WouldBlock.into());
+        } else {
+            self.socket.now(TokioInterest::READABLE, |socket| Ok(rustix::net::accept_with(socket, flags)?))?
+        };
         self.usage.opened();
-        let listener = Some((self.bound, Arc::clone(&self.usage)));
-        Ok(Connection { socket: Socket::Unwatched(accepted), listener })
+        let (usage, gate) = (Arc::clone(&self.usage), self.gate.clone());
+        let accepted_at = Some(Accepted { bound: self.bound, usage, gate, answered: AtomicBool::new(false) });
+        Ok(Connection { socket: Socket::Unwatched(accepted), accepted: accepted_at })
     }
 
     pub(crate) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Ok(stream) = self.socket.watch() else { return Poll::Ready(()) };
-        stream.poll_read_ready(cx).map(|_| ())
+        self.gate.wait(cx);
+        // What cannot be watched is ready for the operation that says so.
+        if self.is_stale() && self.take_socket().is_err() {
+            return Poll::Ready(());
+        }
+        match &self.socket {
+            Socket::Watched(stream) => stream.poll_read_ready(cx).map(|_| ()),
+            Socket::Unwatched(_) | Socket::Lost => Poll::Pending,
+        }
     }
 
     pub(crate) fn fd(&self) -> io::Result<BorrowedFd<'_>> {
@@ -58,7 +90,11 @@ impl Listening {
 
     /// Whether a connection waits to be accepted.
     pub(crate) fn readiness(&self) -> Option<Readiness> {
-        self.socket.now(TokioInterest::READABLE, |socket| look(socket, PollFlags::IN)).ok()?;
+        if self.is_stale() {
+            look(self.gate.socket()?.as_fd(), PollFlags::IN).ok()?;
+        } else {
+            self.socket.now(TokioInterest::READABLE, |socket| look(socket, PollFlags::IN)).ok()?;
+        }
         Some(Readiness { bytes: 1, hangup: false })
     }
 }
@@ -66,8 +102,19 @@ impl Listening {
 /// A connection. Dropping it closes it.
 pub(crate) struct Connection {
     socket: Socket,
-    /// The address that it was accepted at, as the guest knows it, and where it counts.
-    listener: Option<(SocketAddr, Arc<Usage>)>,
+    /// Absent if the guest made it itself.
+    accepted: Option<Accepted>,
+}
+
+/// Where a connection came in.
+struct Accepted {
+    /// The listener's address, as the guest knows it.
+    bound: SocketAddr,
+    /// Where it counts.
+    usage: Arc<Usage>,
+    gate: Gate,
+    /// Whether what the guest did last was to write: it then waits for the next request.
+    answered: AtomicBool,
 }
 
 /// A socket that tokio watches once the guest has had to wait for it. Most requests are there when
@@ -81,7 +128,7 @@ pub(super) enum Socket {
 
 impl Connection {
     pub(super) fn outgoing(socket: Socket) -> Self {
-        Self { socket, listener: None }
+        Self { socket, accepted: None }
     }
 
     /// See [`Socket::connect`].
@@ -96,8 +143,8 @@ impl Connection {
     /// Its own address, with the port that the guest bound.
     pub(crate) fn local(&self) -> io::Result<SocketAddr> {
         let mut address = self.show(local(self.socket.fd()?)?);
-        if let Some((bound, _)) = &self.listener {
-            address.set_port(bound.port());
+        if let Some(accepted) = &self.accepted {
+            address.set_port(accepted.bound.port());
         }
         Ok(address)
     }
@@ -110,11 +157,13 @@ impl Connection {
 
     /// An address in the family of what the guest bound.
     fn show(&self, address: SocketAddr) -> SocketAddr {
-        self.listener.as_ref().map_or(address, |(bound, _)| Family::of(*bound).show(address))
+        self.accepted.as_ref().map_or(address, |accepted| Family::of(accepted.bound).show(address))
     }
 
     pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        self.recv(into, RecvFlags::empty())
+        let read = self.recv(into, RecvFlags::empty())?;
+        self.answered(false);
+        Ok(read)
     }
 
     /// Reads without taking.
@@ -123,18 +172,36 @@ impl Connection {
     }
 
     fn recv(&self, into: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
-        self.socket.now(TokioInterest::READABLE, |socket| {
+        let outcome = self.socket.now(TokioInterest::READABLE, |socket| {
             let (read, _) = rustix::net::recv(socket, &mut *into, flags)?;
             Ok(read)
-        })
+        });
+        match outcome {
+            Err(error) if would_block(&error) && self.is_over() => Ok(0),
+            outcome => outcome,
+        }
     }
 
     pub(crate) fn write(&self, from: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.now(TokioInterest::WRITABLE, |socket| {
+        let written = self.socket.now(TokioInterest::WRITABLE, |socket| {
             let mut nothing = SendAncillaryBuffer::default();
             // Without the flag, a connection that is gone would be a signal.
             Ok(rustix::net::sendmsg(socket, from, &mut nothing, SendFlags::NOSIGNAL)?)
-        })
+        })?;
+        self.answered(true);
+        Ok(written)
+    }
+
+    fn answered(&self, answered: bool) {
+        if let Some(accepted) = &self.accepted {
+            accepted.answered.store(answered, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nothing more is to be read: see [`Gate::last_call`].
+    fn is_over(&self) -> bool {
+        let over = |accepted: &Accepted| accepted.answered.load(Ordering::Relaxed) && accepted.gate.is_last_call();
+        self.accepted.as_ref().is_some_and(over)
     }
 
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
@@ -142,12 +209,19 @@ impl Connection {
     }
 
     pub(crate) fn poll_ready(&mut self, interest: Interest, cx: &mut Context<'_>) -> Poll<()> {
+        if let (Interest::Read, Some(accepted)) = (interest, &self.accepted) {
+            accepted.gate.wait(cx);
+            if self.is_over() {
+                return Poll::Ready(());
+            }
+        }
         self.socket.poll_ready(interest, cx)
     }
 
     /// What a read or a write would find, if it would not block.
     pub(crate) fn readiness(&self, interest: Interest) -> Option<Readiness> {
-        self.socket.readiness(interest)
+        let over = || (interest == Interest::Read && self.is_over()).then_some(Readiness { bytes: 0, hangup: true });
+        self.socket.readiness(interest).or_else(over)
     }
 }
 
@@ -253,8 +327,8 @@ impl Socket {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some((_, usage)) = &self.listener {
-            usage.closed();
+        if let Some(accepted) = &self.accepted {
+            accepted.usage.closed();
         }
     }
 }

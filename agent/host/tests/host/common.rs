@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use dunlin_host::{Ended, Guest, Limits, Listener, Observer, Program, Stream};
@@ -85,7 +84,7 @@ pub(crate) async fn run(program: &Program, args: &[&str]) -> (Ended, Said) {
 pub(crate) async fn listen() -> (Listener, SocketAddr) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    (Listener { socket: Arc::new(socket), port: 7878, nonblocking: false }, address)
+    (Listener { socket: socket.into(), port: 7878, nonblocking: false }, address)
 }
 
 /// The whole answer to one GET.

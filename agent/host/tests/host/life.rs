@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::common::{HELLO, compile, compile_wat, get, guest, listen, run, soon};
-use dunlin_host::{Directory, Ended, Fault, FaultKind, Guest, Limits, Program};
+use dunlin_host::{Directory, Ended, Fault, FaultKind, Guest, Limits, Listener, Program};
 
 fn fault(ended: Ended) -> Fault {
     match ended {
@@ -201,8 +201,9 @@ async fn a_share_of_fuel_holds() {
 #[tokio::test]
 async fn dropping_the_future_kills_the_guest() {
     let program = compile(dunlin_guests::HELLO.bytes);
-    let (listener, address) = listen().await;
-    let socket = Arc::clone(&listener.socket);
+    let socket = Arc::new(tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let address = socket.local_addr().unwrap();
+    let listener = Listener { socket: Arc::clone(&socket).into(), port: 7878, nonblocking: false };
     let (guest, mut record) = guest(&["hello"]);
     let usage = Arc::clone(&guest.usage);
     let task =

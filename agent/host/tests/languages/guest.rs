@@ -65,7 +65,7 @@ pub(crate) fn directory(host: &Path, guest: &str) -> Directory {
 pub(crate) async fn listen(nonblocking: bool) -> (Listener, SocketAddr) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    (Listener { socket: Arc::new(socket), port: address.port(), nonblocking }, address)
+    (Listener { socket: socket.into(), port: address.port(), nonblocking }, address)
 }
 
 /// The whole answer to one GET.

@@ -82,7 +82,7 @@ async fn tcp_server(program: &Program, bound: &str) {
     let socket = Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap());
     let address = socket.local_addr().unwrap();
     let (mut guest, said) = guest(["tcp-serve", bound], Grants::default());
-    guest.listeners.push(Listener { socket: Arc::clone(&socket), port: 7878, nonblocking: false });
+    guest.listeners.push(Listener { socket: Arc::clone(&socket).into(), port: 7878, nonblocking: false });
     let usage = Arc::clone(&guest.usage);
     serves(program, guest, said, async {
         for words in [&["one", "two"][..], &["three", "bye"]] {

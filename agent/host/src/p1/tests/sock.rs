@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::harness::{ROOT, Wasi, fdflags};
+use crate::gate::Gate;
 use crate::guest::{Guest, Listener};
 use crate::p1::{Errno, Stop};
 use crate::quota::Limits;
@@ -21,7 +22,7 @@ const WAITALL: u64 = 2;
 async fn listening(nonblocking: bool, limits: Limits) -> (Wasi, std::net::SocketAddr) {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let listeners = vec![Listener { socket: Arc::new(socket), port: 7878, nonblocking }];
+    let listeners = vec![Listener { socket: socket.into(), port: 7878, nonblocking }];
     (Wasi::with(Guest { listeners, limits, ..Guest::default() }, false), address)
 }
 
@@ -95,6 +96,63 @@ async fn accepting_waits_unless_told_not_to() {
     let iovs = wasi.put(&[buf.to_le_bytes(), 8_u32.to_le_bytes()].concat());
     let args = [fd.into(), iovs.into(), 1, read.into()];
     assert!(matches!(wasi.attempt("fd_read", &args), Err(Stop::Wait)));
+}
+
+/// A guest behind a gate, and a second socket that the gate may lead to.
+async fn gated() -> (Wasi, Gate, std::net::SocketAddr, Arc<TcpListener>) {
+    let [first, second] =
+        [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let address = first.local_addr().unwrap();
+    let gate = Gate::from(first);
+    let listeners = vec![Listener { socket: gate.clone(), port: 7878, nonblocking: false }];
+    (Wasi::with(Guest { listeners, ..Guest::default() }, false), gate, address, Arc::new(second))
+}
+
+#[tokio::test]
+async fn a_gate_leads_elsewhere_while_the_guest_waits_and_while_it_does_not() {
+    let (mut wasi, gate, first, second) = gated().await;
+    let other = second.local_addr().unwrap();
+    let (accepted, _) = tokio::join!(accept(&mut wasi, 0), async {
+        tokio::task::yield_now().await;
+        gate.lead_to(Arc::clone(&second));
+        TcpStream::connect(other).await.unwrap()
+    });
+    accepted.unwrap();
+    // What comes to the first one is not for this guest any more.
+    let _peer = TcpStream::connect(first).await;
+    let at = wasi.room(4);
+    let args = [LISTENER.into(), 0, at.into()];
+    assert!(matches!(wasi.attempt("sock_accept", &args), Err(Stop::Wait)));
+    gate.lead_to(Arc::new(TcpListener::bind("127.0.0.1:0").await.unwrap()));
+    assert!(matches!(wasi.attempt("sock_accept", &args), Err(Stop::Wait)), "and not for the second one either");
+}
+
+#[tokio::test]
+async fn behind_a_shut_gate_nobody_comes_and_what_waits_stays_for_others() {
+    let (mut wasi, gate, address, _) = gated().await;
+    let owner = gate.socket().unwrap();
+    gate.shut();
+    let _peer = TcpStream::connect(address).await.unwrap();
+    let at = wasi.room(4);
+    assert!(matches!(wasi.attempt("sock_accept", &[LISTENER.into(), 0, at.into()]), Err(Stop::Wait)));
+    owner.accept().await.unwrap();
+}
+
+#[tokio::test]
+async fn at_the_last_call_connections_end_that_were_answered() {
+    let (mut wasi, gate, address, _) = gated().await;
+    let mut connect = async || {
+        let (fd, peer) = tokio::join!(accept(&mut wasi, 0), TcpStream::connect(address));
+        (fd.unwrap(), peer.unwrap())
+    };
+    let ((answered, _a), (asked, mut b)) = (connect().await, connect().await);
+    send(&mut wasi, answered, b"200", 0).await.unwrap();
+    let (end, ()) = tokio::join!(recv(&mut wasi, answered, 1, 0), async { gate.last_call() });
+    assert_eq!(end, Ok(Vec::new()), "also for who waits already");
+    let (read, _) = tokio::join!(recv(&mut wasi, asked, 4, 0), b.write_all(b"GET "));
+    assert_eq!(read, Ok(b"GET ".to_vec()), "who was not answered yet is listened to");
+    send(&mut wasi, asked, b"200", 0).await.unwrap();
+    assert_eq!(recv(&mut wasi, asked, 1, 0).await, Ok(Vec::new()));
 }
 
 #[tokio::test]

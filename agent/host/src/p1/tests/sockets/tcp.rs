@@ -17,7 +17,7 @@ const GUEST: u16 = 7878;
 async fn published(like: SocketAddr) -> (Wasi, SocketAddr) {
     let socket = TcpListener::bind(like).await.unwrap();
     let address = socket.local_addr().unwrap();
-    let listeners = vec![Listener { socket: Arc::new(socket), port: GUEST, nonblocking: false }];
+    let listeners = vec![Listener { socket: socket.into(), port: GUEST, nonblocking: false }];
     (Wasi::with(Guest { listeners, ..Guest::default() }, false), address)
 }
 

@@ -1,0 +1,101 @@
+//! Where a guest's listener leads: its owner may change that while the guest runs.
+//!
+//! So a new release is tried behind a socket of its own, takes the published one when it is well, and
+//! leaves it to the next: the kernel's queue of connections is one and the same all the while.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use tokio::net::TcpListener;
+
+/// A listening socket's place, as its owner and the guests behind it share it.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Counts the changes: who remembers another number looks again.
+    turn: AtomicU64,
+    place: Mutex<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    leads_to: Option<Arc<TcpListener>>,
+    last_call: bool,
+    waiting: Vec<Waker>,
+}
+
+impl From<Arc<TcpListener>> for Gate {
+    fn from(socket: Arc<TcpListener>) -> Self {
+        let place = Place { leads_to: Some(prepared(socket)), last_call: false, waiting: Vec::new() };
+        Self(Arc::new(Shared { turn: AtomicU64::new(0), place: Mutex::new(place) }))
+    }
+}
+
+impl From<TcpListener> for Gate {
+    fn from(socket: TcpListener) -> Self {
+        Arc::new(socket).into()
+    }
+}
+
+impl Gate {
+    /// The guest accepts here from now on. What waits at the socket before this one stays there.
+    pub fn lead_to(&self, socket: Arc<TcpListener>) {
+        self.change(|place| place.leads_to = Some(prepared(socket)));
+    }
+
+    /// The guest accepts nothing any more, and goes on with the connections that it has.
+    pub fn shut(&self) {
+        self.change(|place| place.leads_to = None);
+    }
+
+    /// Connections on which the guest has answered, and waits for more, are at their end for it: a
+    /// request that comes later was seen by nobody, and its client may ask again elsewhere.
+    pub fn last_call(&self) {
+        self.change(|place| place.last_call = true);
+    }
+
+    pub(crate) fn turn(&self) -> u64 {
+        self.0.turn.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn socket(&self) -> Option<Arc<TcpListener>> {
+        self.place().leads_to.clone()
+    }
+
+    pub(crate) fn is_last_call(&self) -> bool {
+        self.place().last_call
+    }
+
+    /// Wakes this task at the next change.
+    pub(crate) fn wait(&self, cx: &Context<'_>) {
+        let mut place = self.place();
+        if !place.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            place.waiting.push(cx.waker().clone());
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Place)) {
+        let mut place = self.place();
+        change(&mut place);
+        let waiting = std::mem::take(&mut place.waiting);
+        drop(place);
+        self.0.turn.fetch_add(1, Ordering::Release);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        // A place cannot be left half-changed by a panic.
+        self.0.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Connections inherit it. A guest that writes head and body apart would otherwise wait for the peer's
+/// delayed acknowledgement, and preview 1 has no way to ask for it.
+fn prepared(socket: Arc<TcpListener>) -> Arc<TcpListener> {
+    // A listener that will not have it is as good, only slower.
+    let _ = rustix::net::sockopt::set_tcp_nodelay(&*socket, true);
+    socket
+}
