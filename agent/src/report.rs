@@ -120,7 +120,7 @@ fn log(state: &AppState) {
     let AppState { app, release, phase, why, .. } = state;
     let (release, phase) = (release.short(), phase.as_str());
     match (state.phase, why) {
-        (Phase::BackingOff | Phase::Refused, why) => {
+        (Phase::BackingOff | Phase::Refused | Phase::Reverted, why) => {
             tracing::warn!(%app, release, phase, "{}", why.as_deref().unwrap_or_default());
         }
         (_, Some(why)) => tracing::info!(%app, release, phase, "{why}"),

@@ -82,6 +82,26 @@ pub const RESTART_MS: u64 = 250;
 /// Milliseconds between restarts of an app that keeps failing.
 pub const RESTART_MS_MAX: u64 = 60_000;
 
+/// Milliseconds that a release is on trial where its author does not say.
+///
+/// Long enough for a first look by a health check of the usual interval, short enough to wait for.
+pub const TRIAL_MS: u32 = 15_000;
+
+/// Milliseconds that connections may take to end where the author does not say.
+pub const DRAIN_MS: u32 = 5_000;
+
+/// Milliseconds between the last call to connections that are kept and the end of their guest.
+pub const LAST_CALL_MS: u64 = 1_000;
+
+/// Milliseconds without a connection after which an app that is started on demand is put away.
+pub const IDLE_MS: u32 = 60_000;
+
+/// Last lines of an app's log that are told with its failure.
+pub const LAST_LINES: usize = 5;
+
+/// Bytes of each of them that are told: a state is one message.
+pub const LAST_LINE_BYTES: usize = 200;
+
 /// Milliseconds of good running after which an app's failures are forgotten.
 pub const WELL_AFTER_MS: u64 = 60_000;
 

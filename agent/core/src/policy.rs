@@ -8,7 +8,7 @@ use crate::{
     refusal::ensure,
     wire::{
         Asks, Assignment, Digest, EnvName, Health, Listen, Mount, MountName, Protocol, Publish, Reach, Release,
-        Restart, encode,
+        Restart, Start, encode,
     },
 };
 
@@ -67,6 +67,12 @@ pub struct Setup {
     pub health: Health,
     /// What to do when it ends.
     pub restart: Restart,
+    /// When it is started.
+    pub start: Start,
+    /// Milliseconds that it has to be well to be the good one.
+    pub trial_ms: u32,
+    /// Milliseconds that its connections may take to end when it is replaced.
+    pub drain_ms: u32,
 }
 
 /// A listener, as the guest knows it and as the board publishes it.
@@ -121,6 +127,9 @@ pub fn admit(policy: &Policy, release: &Release, assignment: &Assignment) -> Res
         memory_bytes: if memory == 0 { limits::GUEST_MEMORY_BYTES.min(policy.memory_bytes_max) } else { memory },
         health: release.health.clone(),
         restart: release.restart,
+        start: release.start,
+        trial_ms: release.trial_ms,
+        drain_ms: release.drain_ms,
     })
 }
 

@@ -6,6 +6,7 @@
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
+    string::String,
     vec::Vec,
 };
 
@@ -34,14 +35,16 @@ pub struct Actual {
     /// Releases that may not ask for more than their apps were granted before: the grant keys of the
     /// root in force have not signed them.
     pub narrow: BTreeSet<Digest>,
-    /// What each app was started with last, in this life or an earlier one.
+    /// What each app last ran well with, in this life or an earlier one.
     pub last: BTreeMap<AppName, Last>,
+    /// What apps were tried with in vain, while the plan stays as it is.
+    pub reverted: BTreeMap<AppName, Ran>,
     /// The plan has gone stale: nothing new is fetched.
     pub frozen: bool,
 }
 
 /// What an app was last started with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ran {
     /// The release's digest.
     pub release: Digest,
@@ -49,7 +52,7 @@ pub struct Ran {
     pub setup: Digest,
 }
 
-/// What an app was started with: kept, so that it can be started again before what replaces it is there.
+/// What an app ran well with, or was started with first: kept, so that it can be started again before what replaces it is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Last {
     /// The release.
@@ -66,8 +69,33 @@ impl Last {
         decode(bytes, "record of what an app ran last")
     }
 
-    fn ran(&self) -> Ran {
+    /// The digests of both.
+    pub fn ran(&self) -> Ran {
         Ran { release: self.order.digest, setup: self.setup.digest() }
+    }
+}
+
+/// A trial: kept from before its start until it is over, so that a power cut ends it, too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The plan that ordered it. Another one may try again.
+    pub plan: Digest,
+    /// What is tried.
+    pub ran: Ran,
+    /// Why it failed; absent while it is not over.
+    pub why: Option<String>,
+}
+
+impl Trial {
+    /// The record that a device wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
+        decode(bytes, "record of a trial")
+    }
+
+    /// Why what it says is not to be tried again; nothing if it may be: it was for another plan, or is what runs well.
+    pub fn verdict(&self, plan: &Digest, last: Option<&Last>) -> Option<&str> {
+        let over = self.plan == *plan && last.is_none_or(|last| last.ran() != self.ran);
+        over.then(|| self.why.as_deref().unwrap_or("the board lost power, or the agent died, during its trial"))
     }
 }
 
@@ -96,6 +124,8 @@ pub enum Action {
         release: Digest,
         /// With what.
         setup: Setup,
+        /// Whether it has to prove that it is as good as what ran before, which is there to go back to.
+        trial: bool,
     },
     /// Stop an app: the plan has it no more or pauses it, or the root bans what runs.
     Stop {
@@ -132,13 +162,17 @@ fn meanwhile(assignment: &Assignment, actual: &Actual) -> Option<Action> {
     if actual.apps.contains_key(app) {
         return None;
     }
-    let last = actual.last.get(app)?;
-    let Ran { release, .. } = last.ran();
-    let held = actual.releases.get(&release).filter(|held| fits_order(held, app, &last.order).is_ok())?;
-    let may = actual.modules.contains(&held.module.sha256)
+    let last = actual.last.get(app).filter(|last| can_run(app, last, actual))?;
+    Some(Action::Run { app: app.clone(), release: last.order.digest, setup: last.setup.clone(), trial: false })
+}
+
+/// Whether what an app ran well with is there, and allowed still.
+fn can_run(app: &AppName, last: &Last, actual: &Actual) -> bool {
+    let release = last.order.digest;
+    let held = actual.releases.get(&release).filter(|held| fits_order(held, app, &last.order).is_ok());
+    held.is_some_and(|held| actual.modules.contains(&held.module.sha256))
         && !actual.banned.contains(&release)
-        && !actual.refused.contains(&(app.clone(), release));
-    may.then(|| Action::Run { app: app.clone(), release, setup: last.setup.clone() })
+        && !actual.refused.contains(&(app.clone(), release))
 }
 
 fn step(assignment: &Assignment, policy: &Policy, actual: &Actual) -> Option<Action> {
@@ -160,7 +194,12 @@ fn step(assignment: &Assignment, policy: &Policy, actual: &Actual) -> Option<Act
         return (!actual.frozen).then_some(Action::FetchModule { app, release: digest });
     }
     let ran = Ran { release: digest, setup: setup.digest() };
-    (actual.apps.get(&app) != Some(&ran)).then_some(Action::Run { app, release: digest, setup })
+    if actual.apps.get(&app) == Some(&ran) || actual.reverted.get(&app) == Some(&ran) {
+        return None;
+    }
+    let good = actual.last.get(&app).filter(|last| can_run(&app, last, actual));
+    let trial = good.is_some_and(|last| last.ran() != ran);
+    Some(Action::Run { app, release: digest, setup, trial })
 }
 
 /// Holds if a release asks for no more than its app was granted before, or may.

@@ -13,7 +13,7 @@ use dunlin_core::{
     trust::{accept_plan, check_chunk, check_module, first_root, verify_release},
     wire::{
         Assignment, Digest, Document, Envelope, Listen, Module, Mount, Plan, Probe, Protocol, Publish, Release,
-        ReleaseRole, Root, Term,
+        ReleaseRole, Root, Start, Term,
     },
 };
 
@@ -235,6 +235,9 @@ mod release_ {
             with(|r| r.health.timeout_ms = 0),
             with(|r| r.health.start_ms = 0),
             with(|r| r.health.failures = 0),
+            with(|r| r.health.successes = 0),
+            with(|r| r.start = Start::OnDemand { idle_ms: 0 }),
+            with(|r| (r.start, r.asks.listen) = (Start::OnDemand { idle_ms: 1 }, vec![])),
             probe("health", 200),
             probe("", 200),
             probe("/a b", 200),

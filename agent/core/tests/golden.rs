@@ -11,7 +11,7 @@ use dunlin_core::{
     Code, trust,
     wire::{
         Digest, Document, Envelope, Listen, Mount, Plan, Probe, Protocol, Publish, Release, ReleaseRole, Restart, Root,
-        Selector, Term, Timestamp,
+        Selector, Start, Term, Timestamp,
         plan::Labels,
         state::{AppState, DeviceState, Event, NextState, Phase, PlanState, Refused, What},
     },
@@ -54,6 +54,7 @@ fn full_release() -> Release {
     release.asks.memory_bytes = 8 << 20;
     release.health.probe = Probe::Http { port: 7878, path: "/health".into(), status: 204 };
     release.restart = Restart::OnFailure;
+    release.start = Start::OnDemand { idle_ms: 300 };
     release
 }
 
@@ -199,11 +200,25 @@ fn device_state() {
         failures: 2,
         ports: vec![80, 8080],
         udp_ports: vec![53],
-        next: Some(NextState { release: Digest::of(b"next"), phase: Phase::Refused, why: Some("no".into()) }),
+        log: vec!["listening".into(), "panicked".into()],
+        next: Some(NextState {
+            release: Digest::of(b"next"),
+            phase: Phase::Refused,
+            why: Some("no".into()),
+            log: vec!["Oh.".into()],
+        }),
     };
-    let bare =
-        AppState { version: None, why: None, failures: 0, ports: vec![], udp_ports: vec![], next: None, ..app.clone() };
-    let coming = NextState { release: Digest::of(b"next"), phase: Phase::Fetching, why: None };
+    let bare = AppState {
+        version: None,
+        why: None,
+        failures: 0,
+        ports: vec![],
+        udp_ports: vec![],
+        log: vec![],
+        next: None,
+        ..app.clone()
+    };
+    let coming = NextState { release: Digest::of(b"next"), phase: Phase::Fetching, why: None, log: vec![] };
     let replaced = AppState { next: Some(coming), ..bare.clone() };
     let full = DeviceState {
         labels: Labels::from([(name("site"), name("kitchen")), (name("model"), name("zero2"))]),

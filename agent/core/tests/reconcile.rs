@@ -9,8 +9,8 @@ use common::{Fleet, assign, name, order, plan, release};
 use dunlin_core::{
     Code, Refusal,
     policy::{Policy, admit},
-    reconcile::{Action, Actual, Last, Ran, reconcile},
-    wire::{Assignment, DeviceId, Plan, Release, Selector, Term, plan::Labels},
+    reconcile::{Action, Actual, Last, Ran, Trial, reconcile},
+    wire::{Assignment, DeviceId, Digest, Plan, Release, Selector, Term, encode, plan::Labels},
 };
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn ran(release: &Release, assignment: &Assignment) -> Ran {
 
 fn run(release: &Release, assignment: &Assignment) -> Action {
     let setup = admit(&Policy::default(), release, assignment).unwrap();
-    Action::Run { app: release.app.clone(), release: order(release).digest, setup }
+    Action::Run { app: release.app.clone(), release: order(release).digest, setup, trial: false }
 }
 
 fn fetch(release: &Release) -> Action {
@@ -215,7 +215,7 @@ fn perform(actual: &mut Actual, action: Action) {
         Action::FetchModule { release, .. } => {
             actual.modules.insert(actual.releases[&release].module.sha256);
         }
-        Action::Run { app, release, setup } => {
+        Action::Run { app, release, setup, .. } => {
             assert!(actual.modules.contains(&actual.releases[&release].module.sha256), "it is all there");
             actual.apps.insert(app, Ran { release, setup: setup.digest() });
         }
@@ -329,7 +329,7 @@ fn what_ran_last_runs_until_what_is_ordered_is_there() {
     actual.releases.insert(order(&old).digest, Fleet::new().verified(&old));
     assert_eq!(steps(&plan, &actual), from_ref(&fetch), "its module is not there");
     actual.modules.insert(old.module.sha256);
-    let run = Action::Run { app: old.app.clone(), release: order(&old).digest, setup: last(&old).setup };
+    let run = Action::Run { app: old.app.clone(), release: order(&old).digest, setup: last(&old).setup, trial: false };
     assert_eq!(steps(&plan, &actual), [fetch.clone(), run.clone()]);
 
     let running = Ran { release: order(&old).digest, setup: last(&old).setup.digest() };
@@ -342,8 +342,55 @@ fn what_ran_last_runs_until_what_is_ordered_is_there() {
 
     actual.releases.insert(order(&new).digest, Fleet::new().verified(&new));
     actual.modules.insert(new.module.sha256);
-    let [Action::Run { release, .. }] = &steps(&plan, &actual)[..] else { panic!("one of them") };
-    assert_eq!(*release, order(&new).digest, "what is ordered goes first");
+    let [Action::Run { release, trial, .. }] = &steps(&plan, &actual)[..] else { panic!("one of them") };
+    assert_eq!((*release, *trial), (order(&new).digest, true), "what is ordered goes first, on trial");
+}
+
+#[test]
+fn what_replaces_a_good_one_is_tried_and_once_only() {
+    let [old, new] = [1, 2].map(|counter| release("hello", counter));
+    let plan = plan(2, vec![assign(&new)]);
+    let mut actual = having(&[&old, &new]);
+    actual.apps.insert(old.app.clone(), ran(&old, &assign(&old)));
+    let on_trial = |actual: &Actual| match &steps(&plan, actual)[..] {
+        [Action::Run { trial, .. }] => Some(*trial),
+        _ => None,
+    };
+    assert_eq!(on_trial(&actual), Some(false), "nothing is known to be good");
+    actual.last.insert(old.app.clone(), last(&old));
+    assert_eq!(on_trial(&actual), Some(true));
+    let banned = Actual { banned: [order(&old).digest].into(), ..actual.clone() };
+    assert!(
+        !steps(&plan, &banned).iter().any(|step| matches!(step, Action::Run { trial: true, .. })),
+        "none to go back to"
+    );
+    let good = Actual { last: [(new.app.clone(), last(&new))].into(), ..actual.clone() };
+    assert_eq!(on_trial(&good), Some(false), "it ran well before");
+
+    actual.reverted.insert(new.app.clone(), ran(&new, &assign(&new)));
+    assert_eq!(steps(&plan, &actual), [], "what was good goes on");
+    actual.apps.clear();
+    let back = Action::Run { app: old.app.clone(), release: order(&old).digest, setup: last(&old).setup, trial: false };
+    assert_eq!(steps(&plan, &actual), [back], "or is started again");
+    let mut other = assign(&new);
+    other.args = Some(vec!["--quiet".into(), "--loud".into()]);
+    let [Action::Run { trial: true, release, .. }] = &steps(&self::plan(2, vec![other]), &actual)[..] else {
+        panic!("tried")
+    };
+    assert_eq!(*release, order(&new).digest, "another configuration of it is another thing to try");
+}
+
+#[test]
+fn a_trial_that_no_end_was_written_of_has_failed_for_its_plan() {
+    let [old, new] = [1, 2].map(|counter| release("hello", counter));
+    let (this, other) = (Digest::of(b"this plan"), Digest::of(b"another"));
+    let mut trial = Trial { plan: this, ran: ran(&new, &assign(&new)), why: None };
+    assert!(trial.verdict(&this, Some(&last(&old))).unwrap().contains("lost power"));
+    assert_eq!(trial.verdict(&other, Some(&last(&old))), None, "another plan tries again");
+    assert_eq!(trial.verdict(&this, Some(&last(&new))), None, "it was confirmed, and only the record outlived it");
+    trial.why = Some("it trapped".into());
+    assert_eq!(trial.verdict(&this, None), Some("it trapped"));
+    assert_eq!(Trial::decode(&encode(&trial)), Ok(trial));
 }
 
 #[test]

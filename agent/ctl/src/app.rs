@@ -6,12 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dunlin::config::units::{ByteSize, Span};
 use dunlin_core::{
     limits,
     wire::{
-        AppName, Asks, EnvName, Health, Listen, Mount, Probe, Protocol, Reach, Restart, Version, release::check_url,
+        AppName, Asks, EnvName, Health, Listen, Mount, Probe, Protocol, Reach, Restart, Start, Version,
+        release::check_url,
     },
 };
 use serde::{Deserialize, Deserializer, de};
@@ -34,6 +35,12 @@ pub(crate) struct App {
     pub(crate) health: Health,
     /// What to do when it ends.
     pub(crate) restart: Restart,
+    /// When it is started.
+    pub(crate) start: Start,
+    /// Milliseconds that it has to be well to be the good one.
+    pub(crate) trial_ms: u32,
+    /// Milliseconds that its connections may take to end when it is replaced.
+    pub(crate) drain_ms: u32,
     /// Where its module can be had by HTTP(S): `{app}`, `{version}` and `{sha256}` stand for its own.
     pub(crate) urls: Vec<String>,
 }
@@ -67,6 +74,11 @@ struct Raw {
     #[serde(default)]
     restart: RawRestart,
     #[serde(default)]
+    start: RawStart,
+    idle: Option<Spanned<Span>>,
+    trial: Option<Spanned<Span>>,
+    drain: Option<Spanned<Span>>,
+    #[serde(default)]
     urls: Vec<Spanned<String>>,
     health: Option<Spanned<RawHealth>>,
 }
@@ -80,6 +92,14 @@ enum RawRestart {
     Never,
 }
 
+#[derive(Clone, Copy, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawStart {
+    #[default]
+    AtOnce,
+    OnDemand,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawHealth {
@@ -90,6 +110,7 @@ struct RawHealth {
     interval: Option<Spanned<Span>>,
     timeout: Option<Spanned<Span>>,
     start: Option<Spanned<Span>>,
+    successes: Option<Spanned<u16>>,
     failures: Option<Spanned<u16>>,
 }
 
@@ -187,6 +208,7 @@ impl App {
             mounts: mounts(&raw, &source)?,
             listen,
         };
+        let start = start(&raw, &asks.listen, &source)?;
         let module = path.parent().unwrap_or(Path::new("")).join(raw.module.get_ref());
         Ok(Self {
             name: raw.name,
@@ -199,6 +221,9 @@ impl App {
                 RawRestart::OnFailure => Restart::OnFailure,
                 RawRestart::Never => Restart::Never,
             },
+            start,
+            trial_ms: milliseconds(raw.trial.as_ref(), limits::TRIAL_MS, &source)?,
+            drain_ms: milliseconds(raw.drain.as_ref(), limits::DRAIN_MS, &source)?,
             urls: urls(&raw.urls, &source)?,
         })
     }
@@ -317,27 +342,48 @@ fn memory(given: Option<&Spanned<ByteSize>>, source: &Source<'_>) -> Result<u64>
     Ok(bytes)
 }
 
+fn start(raw: &Raw, listen: &[Listen], source: &Source<'_>) -> Result<Start> {
+    if raw.start == RawStart::AtOnce {
+        return match &raw.idle {
+            Some(idle) => Err(source.at(idle.span(), "idle goes with start = \"on-demand\" only")),
+            None => Ok(Start::AtOnce),
+        };
+    }
+    if !listen.iter().any(|listen| listen.protocol == Protocol::Tcp) {
+        bail!("{}: start = \"on-demand\", but publish has no TCP port to connect to", source.path.display());
+    }
+    Ok(Start::OnDemand { idle_ms: some_milliseconds(raw.idle.as_ref(), limits::IDLE_MS, source)? })
+}
+
+fn milliseconds(given: Option<&Spanned<Span>>, default: u32, source: &Source<'_>) -> Result<u32> {
+    let Some(span) = given else { return Ok(default) };
+    let ms = u32::try_from(span.get_ref().0.as_millis());
+    ms.map_err(|_| source.at(span.span(), "a time that is too long here: at most 49d"))
+}
+
+fn some_milliseconds(given: Option<&Spanned<Span>>, default: u32, source: &Source<'_>) -> Result<u32> {
+    match (given, milliseconds(given, default, source)?) {
+        (Some(span), 0) => Err(source.at(span.span(), "a time that is too short here: at least 1ms")),
+        (_, ms) => Ok(ms),
+    }
+}
+
 impl RawHealth {
     fn resolve(&self, listen: &[Listen], source: &Source<'_>) -> Result<Health> {
         let default = Health::default();
-        let ms = |given: &Option<Spanned<Span>>, default: u32| match given {
+        let ms = |given: &Option<Spanned<Span>>, default| some_milliseconds(given.as_ref(), default, source);
+        let times = |what: &str, given: &Option<Spanned<u16>>, default| match given {
             None => Ok(default),
-            Some(span) => match u32::try_from(span.get_ref().0.as_millis()) {
-                Ok(ms) if ms > 0 => Ok(ms),
-                _ => Err(source.at(span.span(), "a time that is too short or too long here: 1ms to 49d")),
-            },
-        };
-        let failures = match &self.failures {
-            None => default.failures,
-            Some(zero) if *zero.get_ref() == 0 => return Err(source.at(zero.span(), "failures is 1 or more")),
-            Some(failures) => *failures.get_ref(),
+            Some(zero) if *zero.get_ref() == 0 => Err(source.at(zero.span(), format_args!("{what} is 1 or more"))),
+            Some(times) => Ok(*times.get_ref()),
         };
         Ok(Health {
             probe: self.probe(listen, source)?,
             interval_ms: ms(&self.interval, default.interval_ms)?,
             timeout_ms: ms(&self.timeout, default.timeout_ms)?,
             start_ms: ms(&self.start, default.start_ms)?,
-            failures,
+            successes: times("successes", &self.successes, default.successes)?,
+            failures: times("failures", &self.failures, default.failures)?,
         })
     }
 

@@ -30,6 +30,10 @@ fn the_whole_file_becomes_what_it_says() {
         urls = ["https://b/{app}/{version}/{sha256}"]
         memory = "4MiB"
         restart = "on-failure"
+        start = "on-demand"
+        idle = "5m"
+        trial = "0s"
+        drain = "30s"
         [health]
         http = "/well"
         port = 9000
@@ -37,6 +41,7 @@ fn the_whole_file_becomes_what_it_says() {
         interval = "5s"
         timeout = "500ms"
         start = "1m"
+        successes = 2
         failures = 5
         "#,
     )
@@ -56,8 +61,9 @@ fn the_whole_file_becomes_what_it_says() {
     assert_eq!(app.urls, ["https://b/{app}/{version}/{sha256}"], "filled in when it is released");
     assert_eq!(app.asks.memory_bytes, 4 << 20);
     assert_eq!(app.restart, Restart::OnFailure);
+    assert_eq!((app.start, app.trial_ms, app.drain_ms), (Start::OnDemand { idle_ms: 300_000 }, 0, 30_000));
     let probe = Probe::Http { port: 9000, path: "/well".into(), status: 204 };
-    let health = Health { probe, interval_ms: 5_000, timeout_ms: 500, failures: 5, start_ms: 60_000 };
+    let health = Health { probe, interval_ms: 5_000, timeout_ms: 500, successes: 2, failures: 5, start_ms: 60_000 };
     assert_eq!(app.health, health);
 }
 
@@ -111,8 +117,12 @@ fn every_mistake_has_its_place_and_its_name() {
         ("publish = [\"1:2\"]\n[health]\ntcp = 2\nport = 2", ":7:8: port goes with http"),
         ("[health]\nstatus = 200", ":5:10: status goes with http"),
         ("[health]\ninterval = \"0s\"", ":5:12: a time that is too short"),
-        ("[health]\nstart = \"60d\"", ":5:9: a time that is too short or too long"),
+        ("[health]\nstart = \"60d\"", ":5:9: a time that is too long"),
         ("[health]\nfailures = 0", ":5:12: failures is 1 or more"),
+        ("[health]\nsuccesses = 0", ":5:13: successes is 1 or more"),
+        ("idle = \"1m\"", ":4:8: idle goes with start = \"on-demand\" only"),
+        ("start = \"on-demand\"", "publish has no TCP port"),
+        ("trial = \"60d\"", ":4:9: a time that is too long"),
         ("[health]\nretries = 1", ":5:1: unknown field `retries`"),
     ] {
         let error = format!("{:#}", parse(rest).unwrap_err());

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, bail};
 use dunlin_core::{
     trust,
     wire::{
-        Digest, Document, Envelope, Health, Kind, Plan, Probe, PublicKey, Release, ReleaseRef, Role, Root, Timestamp,
+        Digest, Document, Envelope, Health, Kind, Plan, Probe, PublicKey, Release, ReleaseRef, Role, Root, Start,
+        Timestamp,
     },
 };
 use serde::Serialize;
@@ -230,6 +231,13 @@ fn release_lines(release: &Release) -> Vec<String> {
     lines.extend(release.urls.iter().map(|url| format!("url      {url}")));
     lines.push(format!("health   {}", health(&release.health)));
     lines.push(format!("restart  {:?}", release.restart).to_lowercase());
+    if let Start::OnDemand { idle_ms } = release.start {
+        lines.push(format!("start    on demand; put away after {idle_ms} ms without a connection"));
+    }
+    lines.push(format!(
+        "trial    {} ms; its successor waits {} ms for its connections",
+        release.trial_ms, release.drain_ms
+    ));
     lines
 }
 
@@ -239,8 +247,9 @@ fn health(health: &Health) -> String {
         Probe::Tcp { port } => format!("accepts on {port}"),
         Probe::Http { port, path, status } => format!("GET {path} on {port} answers {status}"),
     };
-    let Health { interval_ms, timeout_ms, failures, start_ms, .. } = health;
-    format!("{what}: each {interval_ms} ms, in {timeout_ms} ms, {failures} failures, {start_ms} ms to start")
+    let Health { interval_ms, timeout_ms, successes, failures, start_ms, .. } = health;
+    let flips = format!("{successes} successes, {failures} failures");
+    format!("{what}: each {interval_ms} ms, in {timeout_ms} ms, {flips}, {start_ms} ms to start")
 }
 
 fn plan_lines(plan: &Plan) -> Vec<String> {

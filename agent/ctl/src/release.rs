@@ -128,6 +128,9 @@ fn draft(
         asks: app.asks.clone(),
         health: app.health.clone(),
         restart: app.restart,
+        start: app.start,
+        trial_ms: app.trial_ms,
+        drain_ms: app.drain_ms,
         urls: app.urls.iter().map(|url| fill_in(url, app, wasm)).collect(),
     };
     if let Some(record) = fleet.record(&app.name, &app.version)? {

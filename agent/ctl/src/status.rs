@@ -125,9 +125,9 @@ fn refused(state: &DeviceState) -> Option<String> {
 fn app_cells(app: &AppState, now: Timestamp) -> [(String, Style); 5] {
     let style = match app.phase {
         Phase::Running => say::GOOD,
-        Phase::Fetching | Phase::Starting => say::BUSY,
-        Phase::BackingOff | Phase::Refused => say::BAD,
-        Phase::Finished | Phase::Paused => say::FAINT,
+        Phase::Fetching | Phase::Starting | Phase::Trial => say::BUSY,
+        Phase::BackingOff | Phase::Refused | Phase::Reverted => say::BAD,
+        Phase::Finished | Phase::Paused | Phase::Asleep => say::FAINT,
     };
     let version = app.version.as_ref().map_or_else(|| app.release.short(), ToString::to_string);
     let mut note = Vec::new();
@@ -190,7 +190,9 @@ mod tests {
             failures,
             ports: if phase == Phase::Running { [8080].into() } else { Vec::new() },
             udp_ports: Vec::new(),
+            log: Vec::new(),
             next: (phase == Phase::Running).then(|| NextState {
+                log: Vec::new(),
                 release: Digest::of(b"y"),
                 phase: Phase::Refused,
                 why: Some("too large".into()),

@@ -144,11 +144,12 @@ fn verdict(state: Option<&DeviceState>, plan: &Plan, assignment: &Assignment) ->
     };
     let why = why.unwrap_or("it does not say why");
     match phase {
-        Phase::Running => Verdict::Done(None),
+        Phase::Running | Phase::Asleep => Verdict::Done(None),
         Phase::Finished => Verdict::Done(Some(why.into())),
         Phase::Refused => Verdict::Failed(format!("refuses it: {why}")),
+        Phase::Reverted => Verdict::Failed(format!("went back to what ran before: {why}")),
         Phase::BackingOff if failures >= FAILURES_MAX => Verdict::Failed(format!("ended {failures} times: {why}")),
-        Phase::BackingOff | Phase::Fetching | Phase::Starting | Phase::Paused => {
+        Phase::BackingOff | Phase::Fetching | Phase::Starting | Phase::Trial | Phase::Paused => {
             Verdict::Waiting(phase.as_str().into())
         }
     }
@@ -160,11 +161,11 @@ fn of_release<'a>(app: &'a AppState, assignment: &Assignment) -> Option<(Phase, 
     if app.app != assignment.app {
         return None;
     }
-    if app.release == order {
-        return Some((app.phase, app.why.as_deref(), app.failures));
+    // Another setup of the same release is its own successor.
+    if let Some(next) = app.next.as_ref().filter(|next| next.release == order) {
+        return Some((next.phase, next.why.as_deref(), 0));
     }
-    let next = app.next.as_ref().filter(|next| next.release == order)?;
-    Some((next.phase, next.why.as_deref(), 0))
+    (app.release == order).then_some((app.phase, app.why.as_deref(), app.failures))
 }
 
 fn conclude(assignment: &Assignment, verdicts: &[(DeviceId, Verdict)], waited: Option<Duration>) -> Result<()> {

@@ -45,6 +45,7 @@ fn state(sequence: u64, release: &[u8], phase: Phase, failures: u32) -> DeviceSt
             failures,
             ports: Vec::new(),
             udp_ports: Vec::new(),
+            log: Vec::new(),
             next: None,
         }]
         .into(),
@@ -61,18 +62,25 @@ fn a_device_is_done_when_it_runs_this_release_by_this_plan() {
     assert_eq!(look(&state(7, b"old", Phase::Running, 0)), waiting("has plan 7"), "still the old release");
     assert_eq!(look(&state(7, b"new", Phase::Fetching, 0)), waiting("fetching"));
     assert_eq!(look(&state(7, b"new", Phase::BackingOff, 2)), waiting("backing-off"));
+    assert_eq!(look(&state(7, b"new", Phase::Trial, 0)), waiting("trial"));
     assert_eq!(look(&state(7, b"new", Phase::Running, 1)), Verdict::Done(None));
+    assert_eq!(look(&state(7, b"new", Phase::Asleep, 0)), Verdict::Done(None), "started on demand");
     assert_eq!(look(&state(8, b"new", Phase::Running, 0)), Verdict::Done(None), "a later plan keeps it");
     assert_eq!(look(&state(7, b"new", Phase::Finished, 0)), Verdict::Done(Some("because".into())));
     let failed = |what: &str| Verdict::Failed(what.into());
     assert_eq!(look(&state(7, b"new", Phase::BackingOff, 3)), failed("ended 3 times: because"));
     assert_eq!(look(&state(7, b"new", Phase::Refused, 0)), failed("refuses it: because"));
     let mut beside = state(7, b"old", Phase::Running, 0);
-    let next = |phase| Some(NextState { release: Digest::of(b"new"), phase, why: Some("no".into()) });
+    let next = |phase| Some(NextState { release: Digest::of(b"new"), phase, why: Some("no".into()), log: Vec::new() });
     beside.apps[0].next = next(Phase::Fetching);
     assert_eq!(look(&beside), waiting("fetching"), "the old one still runs");
     beside.apps[0].next = next(Phase::Refused);
     assert_eq!(look(&beside), failed("refuses it: no"));
+    beside.apps[0].next = next(Phase::Reverted);
+    assert_eq!(look(&beside), failed("went back to what ran before: no"));
+    let mut same = state(7, b"new", Phase::Running, 0);
+    same.apps[0].next = next(Phase::Starting);
+    assert_eq!(look(&same), waiting("starting"), "another setup of the release that runs");
     let refused = |at| DeviceState {
         refused: Some(Refused { code: "plan-expired".into(), why: "late".into(), at: Timestamp(at) }),
         ..state(6, b"old", Phase::Running, 0)

@@ -88,6 +88,7 @@ fn state(device: &str, sequence: u64, release: Digest, phase: Phase, why: Option
             failures: 0,
             ports: [8080].into(),
             udp_ports: Vec::new(),
+            log: Vec::new(),
             next: None,
         }]
         .into(),

@@ -1,10 +1,13 @@
 //! Cuts what a guest prints into lines, and drops those that are too many.
 
-use std::sync::Arc;
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use dunlin_core::{
     Bucket,
-    limits::{LINE_BYTES_MAX, LINES_AT_ONCE, LINES_PER_SECOND},
+    limits::{LAST_LINE_BYTES, LAST_LINES, LINE_BYTES_MAX, LINES_AT_ONCE, LINES_PER_SECOND},
     wire::AppName,
 };
 use dunlin_host::{Observer, Stream};
@@ -13,11 +16,31 @@ use tokio::sync::Notify;
 use super::Clock;
 use crate::agent::Watch;
 
+/// What a guest printed last: what people want to see first when it has failed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
+
+impl Tail {
+    /// Oldest first.
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
+    fn push(&self, line: &str) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == LAST_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line[..line.floor_char_boundary(LAST_LINE_BYTES)].into());
+    }
+}
+
 /// Watches one run of a guest.
 pub(super) struct Lines {
     app: AppName,
     watch: Arc<dyn Watch>,
     accepting: Arc<Notify>,
+    tail: Tail,
     clock: Clock,
     bucket: Bucket,
     dropped: u64,
@@ -26,9 +49,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(app: AppName, watch: Arc<dyn Watch>, accepting: Arc<Notify>, clock: Clock) -> Self {
+    pub(super) fn new(app: AppName, watch: Arc<dyn Watch>, accepting: Arc<Notify>, tail: Tail, clock: Clock) -> Self {
         let bucket = Bucket::new(LINES_AT_ONCE, LINES_PER_SECOND, clock.now());
-        Self { app, watch, accepting, clock, bucket, dropped: 0, stdout: Vec::new(), stderr: Vec::new() }
+        Self { app, watch, accepting, tail, clock, bucket, dropped: 0, stdout: Vec::new(), stderr: Vec::new() }
     }
 
     fn line(&mut self, stream: Stream, line: &[u8]) {
@@ -38,7 +61,9 @@ impl Lines {
         }
         self.say_dropped();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        self.watch.line(&self.app, stream, &String::from_utf8_lossy(line));
+        let line = String::from_utf8_lossy(line);
+        self.tail.push(&line);
+        self.watch.line(&self.app, stream, &line);
     }
 }
 
@@ -114,7 +139,7 @@ mod tests {
 
     fn seen(writes: &[&[u8]]) -> Vec<String> {
         let seen = Arc::new(Seen::default());
-        let mut lines = Lines::new("a".parse().unwrap(), seen.clone(), Arc::default(), Clock::start());
+        let mut lines = Lines::new("a".parse().unwrap(), seen.clone(), Arc::default(), Tail::default(), Clock::start());
         writes.iter().for_each(|bytes| lines.output(Stream::Stdout, bytes));
         drop(lines);
         let lines = seen.0.lock().unwrap();

@@ -1,45 +1,52 @@
-//! Apps: each one a task that does what its [`Supervisor`] says.
+//! Apps: each one a task that does what its [`Supervisor`](dunlin_core::supervise::Supervisor) says.
 //!
 //! An app's task owns its guest: when the task goes, the guest is gone. What it may never own is
 //! a published port: those are the agent's ([`Ports`]), so that a new release answers on the
 //! listener of the old one.
 
 mod board;
+mod doors;
 mod lines;
+mod load;
 mod ports;
 mod probe;
+mod task;
 
-use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use dunlin_core::{
     Moment,
-    policy::{self, Setup},
+    policy::Setup,
     reconcile::{Last, Ran},
-    supervise,
-    supervise::{Effect, Supervisor},
     trust::Verified,
-    wire::{AppName, Probe, Protocol, Release, ReleaseRef, state::Phase},
+    wire::{AppName, Protocol, Release, ReleaseRef, Start, state::Phase},
 };
-use dunlin_host::{Ended, Grants, Guest, Limits, Listener, Port, PortSocket, Program, Reach};
+use dunlin_host::{Limits, Program, Reach};
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::Instant,
 };
 
 use crate::agent::Watch;
 pub(crate) use board::{Board, reach};
-use lines::Lines;
+pub(crate) use load::{NotLoaded, load};
 pub(crate) use ports::Ports;
+use task::Task;
 
 /// What to run.
 pub(crate) struct Spec {
     pub(crate) release: Verified<Release>,
     pub(crate) ran: Ran,
-    pub(crate) program: Program,
     pub(crate) setup: Setup,
     /// Whom its setup lets it connect to, understood.
     pub(crate) reach: Vec<Reach>,
+    /// Where its module is.
+    pub(crate) path: PathBuf,
+    /// The module, compiled.
+    pub(crate) program: Option<Program>,
+    /// Whether it has to prove itself.
+    pub(crate) trial: bool,
 }
 
 impl Spec {
@@ -50,12 +57,16 @@ impl Spec {
     }
 }
 
-/// A running app, as the driver holds it. Dropped, it and its guest are gone.
+/// An app, as the driver holds it. Dropped, it and its guest are gone.
 pub(crate) struct App {
     pub(crate) ran: Ran,
     pub(crate) release: Verified<Release>,
-    pub(crate) ports: Vec<(Protocol, u16)>,
     pub(crate) status: Status,
+    /// What is to be kept of it if it is the good one.
+    pub(crate) last: Last,
+    /// Whether it has still to prove itself.
+    pub(crate) on_trial: bool,
+    drain: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
 
@@ -71,6 +82,8 @@ pub(crate) struct Status {
     pub(crate) phase: Phase,
     pub(crate) why: Option<String>,
     pub(crate) failures: u32,
+    /// What it printed last, if it failed.
+    pub(crate) log: Vec<String>,
 }
 
 /// What an app's task tells the driver.
@@ -79,7 +92,18 @@ pub(crate) struct Report {
     pub(crate) app: AppName,
     /// Which run of it this is about: a report of one that was replaced means nothing.
     pub(crate) ran: Ran,
-    pub(crate) status: Status,
+    pub(crate) said: Said,
+}
+
+/// What there is to tell.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Where it is.
+    Status(Status),
+    /// The ports are its own now: what had them before is to drain.
+    Promoted,
+    /// It is the good one now.
+    Confirmed,
 }
 
 /// What every app's task is given.
@@ -113,182 +137,34 @@ impl Clock {
 }
 
 impl App {
-    /// Starts an app's task.
-    pub(crate) fn start(spec: Spec, surroundings: Surroundings) -> Self {
-        let ports = spec.setup.listen.iter().filter_map(|l| Some((l.protocol, l.host?))).collect();
-        let (ran, release) = (spec.ran, spec.release.clone());
-        let status = Status { phase: Phase::Starting, why: None, failures: 0 };
-        let task = tokio::spawn(Task::new(spec, surroundings, status.clone()).run());
-        Self { ran, release, ports, status, task }
+    /// Starts an app's task. Apart, it is given the board's ports only when it is well.
+    pub(crate) fn start(spec: Spec, apart: bool, surroundings: Surroundings) -> Self {
+        let (ran, release, last, on_trial) = (spec.ran, spec.release.clone(), spec.last(), spec.trial);
+        let asleep = !on_trial && matches!(spec.setup.start, Start::OnDemand { .. });
+        let phase = if asleep { Phase::Asleep } else { Phase::Starting };
+        let status = Status { phase, why: None, failures: 0, log: Vec::new() };
+        let (drain, drained) = oneshot::channel();
+        let task = tokio::spawn(Task::new(spec, apart, surroundings, status.clone()).run(drained));
+        Self { ran, release, status, last, on_trial, drain: Some(drain), task }
     }
 
     /// The board's ports that lead to it.
     pub(crate) fn ports(&self, protocol: Protocol) -> Vec<u16> {
-        self.ports.iter().filter(|port| port.0 == protocol).map(|port| port.1).collect()
-    }
-}
-
-type Run = Pin<Box<dyn Future<Output = supervise::Ended> + Send>>;
-type Look = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
-
-struct Task {
-    spec: Spec,
-    around: Surroundings,
-    supervisor: Supervisor,
-    reported: Status,
-    /// As `setup.listen` has them.
-    sockets: Vec<PortSocket>,
-    guest: Option<Run>,
-    accepting: Arc<Notify>,
-    look: Option<Look>,
-}
-
-impl Task {
-    fn new(spec: Spec, around: Surroundings, reported: Status) -> Self {
-        // Only spreads restarts: without randomness they are just not spread.
-        let seed = getrandom::u64().unwrap_or_default();
-        let (health, restart) = (spec.setup.health.clone(), spec.setup.restart);
-        let supervisor = Supervisor::new(health, restart, seed, around.clock.now());
-        let (sockets, guest, look) = (Vec::new(), None, None);
-        Self { spec, around, supervisor, reported, sockets, guest, accepting: Arc::default(), look }
+        let listen = self.last.setup.listen.iter().filter(|listen| listen.protocol == protocol);
+        listen.filter_map(|listen| listen.host).collect()
     }
 
-    async fn run(mut self) {
-        loop {
-            while let Some(effect) = self.supervisor.poll_effect() {
-                self.perform(effect).await;
-            }
-            self.report();
-            let deadline = self.supervisor.poll_timeout().map(|at| self.around.clock.instant(at));
-            let timeout = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
-            tokio::select! {
-                ended = maybe(&mut self.guest) => {
-                    (self.guest, self.look) = (None, None);
-                    self.supervisor.handle_ended(ended, self.around.clock.now());
-                }
-                outcome = maybe(&mut self.look) => {
-                    self.look = None;
-                    self.supervisor.handle_probe(outcome, self.around.clock.now());
-                }
-                () = self.accepting.notified() => self.supervisor.handle_accepting(self.around.clock.now()),
-                () = timeout => self.supervisor.handle_timeout(self.around.clock.now()),
-            }
+    /// Until its connections have ended, or their time is over; then it is gone.
+    pub(crate) async fn drain(mut self) {
+        if let Some(drain) = self.drain.take() {
+            // A task that is gone has nothing to finish.
+            let _ = drain.send(());
         }
-    }
-
-    async fn perform(&mut self, effect: Effect) {
-        match effect {
-            Effect::Launch => {
-                if let Err(why) = self.launch().await {
-                    let ended = supervise::Ended { well: false, why };
-                    self.supervisor.handle_ended(ended, self.around.clock.now());
-                }
-            }
-            Effect::Kill => (self.guest, self.look) = (None, None),
-            Effect::Probe => self.look = self.probe(),
-        }
-    }
-
-    async fn launch(&mut self) -> Result<(), String> {
-        self.sockets.clear();
-        for listen in &self.spec.setup.listen {
-            let socket = self.around.ports.listen(&self.spec.release.app, listen.protocol, listen.host).await?;
-            self.sockets.push(socket);
-        }
-        // A fresh one for each run: what an earlier run said last is not about this one.
-        self.accepting = Arc::default();
-        if !self.sockets.iter().any(|socket| matches!(socket, PortSocket::Tcp(_))) {
-            self.accepting.notify_one();
-        }
-        let (program, guest) = (self.spec.program.clone(), self.guest()?);
-        self.guest = Some(Box::pin(async move { ended(dunlin_host::run(&program, guest).await) }));
-        Ok(())
-    }
-
-    fn guest(&self) -> Result<Guest, String> {
-        let setup = &self.spec.setup;
-        let app = &self.spec.release.app;
-        let (mut listeners, mut bound) = (Vec::new(), Vec::new());
-        for (listen, socket) in setup.listen.iter().zip(&self.sockets) {
-            let (port, nonblocking) = (listen.guest, listen.nonblocking);
-            match socket {
-                PortSocket::Tcp(socket) => {
-                    listeners.push(Listener { socket: Arc::clone(socket).into(), port, nonblocking })
-                }
-                PortSocket::Udp(_) => bound.push(Port { guest: port, socket: socket.clone() }),
-            }
-        }
-        let (connect, resolve) = (self.spec.reach.clone(), setup.resolve);
-        let grants = Grants { connect, within: self.around.board.within.clone(), resolve, listen: bound };
-        Ok(Guest {
-            args: [app.to_string()].into_iter().chain(setup.args.iter().cloned()).collect(),
-            env: setup.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
-            directories: self.around.board.directories(app, setup)?,
-            listeners,
-            grants,
-            limits: limits(setup.memory_bytes),
-            observer: Box::new(Lines::new(
-                app.clone(),
-                Arc::clone(&self.around.watch),
-                Arc::clone(&self.accepting),
-                self.around.clock,
-            )),
-            ..Guest::default()
-        })
-    }
-
-    /// A look at the guest; nothing if its health is that it stays up.
-    fn probe(&self) -> Option<Look> {
-        let setup = &self.spec.setup;
-        let (port, request) = match &setup.health.probe {
-            Probe::Up => return None,
-            Probe::Tcp { port } => (*port, None),
-            Probe::Http { port, path, status } => (*port, Some((path.clone(), *status))),
-        };
-        let probed = |listen: &policy::Listener| listen.guest == port && listen.protocol == Protocol::Tcp;
-        let index = setup.listen.iter().position(probed)?;
-        let PortSocket::Tcp(listener) = self.sockets.get(index)? else { return None };
-        let address = listener.local_addr().ok()?;
-        let patience = Duration::from_millis(setup.health.timeout_ms.into());
-        Some(Box::pin(probe::look(address, request, patience)))
-    }
-
-    fn report(&mut self) {
-        let status = Status {
-            phase: self.supervisor.phase(),
-            why: self.supervisor.why().map(Into::into),
-            failures: self.supervisor.failures(),
-        };
-        if status != self.reported {
-            self.reported = status.clone();
-            // The driver is gone only when this task is about to be.
-            let _ = self.around.reports.send(Report { app: self.spec.release.app.clone(), ran: self.spec.ran, status });
-        }
+        let _ = (&mut self.task).await;
     }
 }
 
 /// What a guest with this much memory may use.
 pub(crate) fn limits(memory_bytes: u64) -> Limits {
     Limits { memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX), ..Limits::default() }
-}
-
-async fn maybe<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
-    match future {
-        Some(future) => future.await,
-        None => pending().await,
-    }
-}
-
-fn ended(ended: Ended) -> supervise::Ended {
-    match ended {
-        Ended::Exited(0) => supervise::Ended { well: true, why: "it exited with 0".into() },
-        Ended::Exited(code) => supervise::Ended { well: false, why: format!("it exited with {code}") },
-        Ended::Fault(fault) => supervise::Ended { well: false, why: fault.to_string() },
-        Ended::NotStarted(error) => supervise::Ended { well: false, why: format!("it could not be started: {error}") },
-    }
 }

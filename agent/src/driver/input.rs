@@ -9,12 +9,8 @@ use dunlin_core::{
     wire::{AppName, Digest, Plan, Root, Topic},
 };
 
-use super::{
-    Driver, Input,
-    jobs::{Done, NotStaged},
-};
+use super::{Driver, Input, jobs::Done};
 use crate::{
-    apps::{App, Report, Spec},
     fetch::{BadChunk, Brought},
     link::{Abilities, Event},
     store::NotFinished,
@@ -24,7 +20,7 @@ impl Driver {
     pub(crate) async fn handle(&mut self, input: Input) {
         match input {
             Input::Link(event) => self.handle_link(event).await,
-            Input::App(report) => self.handle_app(report),
+            Input::App(report) => self.handle_app(report).await,
             Input::Job(done) => self.handle_job(done),
             Input::Download(brought) => self.handle_download(brought),
             Input::Time => {}
@@ -133,7 +129,7 @@ impl Driver {
     }
 
     /// Writes a file that is to outlast a power cut; says why if it can't.
-    async fn persist(&self, path: PathBuf, bytes: Vec<u8>) -> bool {
+    pub(super) async fn persist(&self, path: PathBuf, bytes: Vec<u8>) -> bool {
         let disk = self.store.disk().clone();
         match tokio::task::spawn_blocking(move || disk.write_atomically(&path, &bytes)).await {
             Ok(Ok(())) => return true,
@@ -204,12 +200,6 @@ impl Driver {
         }
     }
 
-    fn handle_app(&mut self, report: Report) {
-        if let Some(app) = self.apps.get_mut(&report.app).filter(|app| app.ran == report.ran) {
-            app.status = report.status;
-        }
-    }
-
     fn handle_job(&mut self, done: Done) {
         match done {
             Done::Finished { module, outcome } => {
@@ -220,54 +210,8 @@ impl Driver {
                     Err(NotFinished::Failed(failure)) => tracing::error!("{failure}"),
                 }
             }
-            Done::Staged { app, ran, outcome } => {
-                // The plan may have changed while it was compiled.
-                if self.actual.apps.get(&app) != Some(&ran) {
-                    return;
-                }
-                match outcome {
-                    // A root that came meanwhile may have banned it.
-                    _ if self.actual.refused.contains(&(app.clone(), ran.release)) => self.keep_what_ran(&app),
-                    Ok(spec) => self.start(*spec),
-                    Err(not_staged) => self.handle_not_staged(&app, ran.release, not_staged),
-                }
-            }
+            Done::Staged { app, ran, outcome } => self.handle_staged(&app, ran, outcome),
             Done::Lost => tracing::error!("a job ended without a result"),
-        }
-    }
-
-    fn start(&mut self, spec: Spec) {
-        let app = spec.release.app.clone();
-        self.actual.last.insert(app.clone(), spec.last());
-        tracing::info!(%app, version = %spec.release.version, "starting");
-        // The old one is ended first; its ports stay open, and who connects now waits in them.
-        drop(self.apps.remove(&app));
-        self.apps.insert(app, App::start(spec, self.around.clone()));
-        self.close_ports();
-    }
-
-    /// A release was not started: what ran before still does.
-    fn keep_what_ran(&mut self, app: &AppName) {
-        match self.apps.get(app).map(|app| app.ran) {
-            Some(ran) => self.actual.apps.insert(app.clone(), ran),
-            None => self.actual.apps.remove(app),
-        };
-    }
-
-    fn handle_not_staged(&mut self, app: &AppName, release: Digest, not_staged: NotStaged) {
-        self.keep_what_ran(app);
-        match not_staged {
-            NotStaged::Refused(refusal) => self.refuse_release(app, release, refusal),
-            NotStaged::Damaged { module, path, refusal } => {
-                tracing::error!("{}: {refusal}", path.display());
-                self.remove_damaged(module, &path);
-            }
-            NotStaged::Failed(failure) => {
-                tracing::error!("{failure}");
-                if let Some(release) = self.actual.releases.get(&release) {
-                    self.actual.modules.remove(&release.module.sha256);
-                }
-            }
         }
     }
 

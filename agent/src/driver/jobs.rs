@@ -1,19 +1,16 @@
 //! Work that would hold up the guests: done on blocking threads.
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
 use dunlin_core::{
-    Code, Refusal,
     policy::Setup,
     reconcile::Ran,
-    trust::{Verified, check_module},
-    wire::{AppName, Digest, Release, encode},
+    trust::Verified,
+    wire::{AppName, Digest, Release},
 };
-use dunlin_host::Program;
 
 use crate::{
-    Failure,
-    apps::{Spec, limits, reach},
+    apps::{NotLoaded, Spec, limits, load, reach},
     store::{Disk, NotFinished, Part},
 };
 
@@ -22,19 +19,9 @@ pub(crate) enum Done {
     /// A module is on the disk, or isn't.
     Finished { module: Digest, outcome: Result<(), NotFinished> },
     /// A release is ready to start, or isn't.
-    Staged { app: AppName, ran: Ran, outcome: Result<Box<Spec>, NotStaged> },
+    Staged { app: AppName, ran: Ran, outcome: Result<Box<Spec>, NotLoaded> },
     /// The job's thread died: a bug, which has said so itself.
     Lost,
-}
-
-/// Why a release that was fetched can't be started.
-pub(crate) enum NotStaged {
-    /// The module is not what its name says any more: away with it, and fetch it again.
-    Damaged { module: Digest, path: PathBuf, refusal: Refusal },
-    /// The module can't run here.
-    Refused(Refusal),
-    /// The disk.
-    Failed(Failure),
 }
 
 pub(super) fn finish(part: Part, module: Digest) -> Done {
@@ -46,36 +33,26 @@ pub(super) struct Stage {
     pub(super) release: Verified<Release>,
     pub(super) disk: Disk,
     pub(super) path: PathBuf,
-    /// Where to keep what it is started with, if that is news.
-    pub(super) last: Option<PathBuf>,
+    /// What is to be on the disk before it is started, and where.
+    pub(super) record: Option<(PathBuf, Vec<u8>)>,
     pub(super) ran: Ran,
     pub(super) setup: Setup,
+    pub(super) trial: bool,
 }
 
-/// Reads, hashes and compiles. *Re-hash: again each time it is loaded from disk.*
+/// Compiles a release and writes down that it is started.
 pub(super) fn stage(stage: Stage) -> Done {
     let (app, ran) = (stage.release.app.clone(), stage.ran);
     let outcome = compile(stage).map(Box::new);
     Done::Staged { app, ran, outcome }
 }
 
-fn compile(stage: Stage) -> Result<Spec, NotStaged> {
-    let Stage { release, disk, path, last, ran, setup } = stage;
-    let module = &release.module;
-    let reach = reach(&release.app, &setup).map_err(NotStaged::Refused)?;
-    let bytes = fs::read(&path).map_err(Failure::disk("read", &path)).map_err(NotStaged::Failed)?;
-    check_module(module, bytes.len() as u64, Digest::of(&bytes)).map_err(|refusal| NotStaged::Damaged {
-        module: module.sha256,
-        path,
-        refusal,
-    })?;
-    let program = Program::compile(&bytes, &limits(setup.memory_bytes)).map_err(|rejected| {
-        let sentence = format!("{} {}: {rejected}", release.app, release.version);
-        NotStaged::Refused(Refusal::new(Code::BadModule, sentence))
-    })?;
-    let spec = Spec { release, ran, program, setup, reach };
-    if let Some(path) = last {
-        disk.write_atomically(&path, &encode(&spec.last())).map_err(NotStaged::Failed)?;
+fn compile(stage: Stage) -> Result<Spec, NotLoaded> {
+    let Stage { release, disk, path, record, ran, setup, trial } = stage;
+    let reach = reach(&release.app, &setup).map_err(NotLoaded::Refused)?;
+    let program = Some(load(&release, path.clone(), &limits(setup.memory_bytes))?);
+    if let Some((path, bytes)) = record {
+        disk.write_atomically(&path, &bytes).map_err(NotLoaded::Failed)?;
     }
-    Ok(spec)
+    Ok(Spec { release, ran, setup, reach, path, program, trial })
 }

@@ -6,6 +6,7 @@
 
 mod input;
 mod jobs;
+mod life;
 mod perform;
 
 use std::{
@@ -31,7 +32,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use crate::{
     Failure,
     agent::Watch,
-    apps::{App, Board, Clock, Ports, Report, Surroundings},
+    apps::{App, Board, Clock, Ports, Report, Status, Surroundings},
     config::Config,
     fetch::{Brought, Downloads, Fetch},
     link::{self, Link},
@@ -39,6 +40,7 @@ use crate::{
     store::{Disk, Store},
 };
 use jobs::Done;
+use life::Reverted;
 
 /// How often to look at the time of day at least.
 const LOOK_AT_THE_TIME: Duration = Duration::from_secs(3600);
@@ -64,6 +66,12 @@ pub(crate) struct Driver {
     /// Modules that are being finished on a blocking thread.
     finishing: BTreeSet<Digest>,
     apps: BTreeMap<AppName, App>,
+    /// What is being tried beside them.
+    trials: BTreeMap<AppName, App>,
+    /// What was replaced, and finishes what it has begun.
+    draining: JoinSet<()>,
+    /// Why what was tried in vain is not tried again.
+    reverts: BTreeMap<AppName, Reverted>,
     around: Surroundings,
     reports: mpsc::UnboundedReceiver<Report>,
     jobs: JoinSet<Done>,
@@ -108,6 +116,9 @@ impl Driver {
             downloads: Downloads::new(config.http),
             finishing: BTreeSet::new(),
             apps: BTreeMap::new(),
+            trials: BTreeMap::new(),
+            draining: JoinSet::new(),
+            reverts: BTreeMap::new(),
             around: Surroundings { ports, board: Arc::new(board), reports: reports_in, watch, clock },
             reports,
             jobs: JoinSet::new(),
@@ -161,6 +172,8 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        // Those that are done need only to be forgotten.
+        while self.draining.try_join_next().is_some() {}
         tokio::select! {
             event = self.link.next() => Input::Link(event),
             Some(report) = self.reports.recv() => Input::App(report),
@@ -184,7 +197,9 @@ impl Driver {
 
     /// Ends all guests and says goodbye to the broker.
     pub(crate) async fn close(mut self, patience: Duration) {
+        self.forget_trials();
         self.apps.clear();
+        self.trials.clear();
         self.reporter.offline(&mut self.link);
         self.link.close(patience).await;
     }
@@ -192,7 +207,10 @@ impl Driver {
     /// A plan that was persisted: from now on it holds.
     fn obey(&mut self, plan: Verified<Plan>) {
         self.plan = Some(plan);
+        self.reverts.clear();
+        self.actual.reverted.clear();
         self.reconsider();
+        self.recall_trials();
     }
 
     /// What was refused may not be any more: the plan or the root is another.
@@ -261,6 +279,10 @@ impl Driver {
             None if assignment.paused => (Phase::Paused, None),
             None => (Phase::Fetching, None),
         };
+        let next = self.next_state(assignment).unwrap_or_else(|| {
+            let why = why.clone();
+            NextState { release: ordered, phase, why, log: Vec::new() }
+        });
         let known = self.actual.releases.get(&ordered).map(|release| release.version.clone());
         let waiting = AppState {
             app: assignment.app.clone(),
@@ -268,10 +290,11 @@ impl Driver {
             version: known,
             phase,
             since: Timestamp(0),
-            why: why.clone(),
+            why,
             failures: 0,
             ports: Vec::new(),
             udp_ports: Vec::new(),
+            log: Vec::new(),
             next: None,
         };
         let Some(app) = app else { return waiting };
@@ -284,8 +307,24 @@ impl Driver {
             failures: app.status.failures,
             ports: app.ports(Protocol::Tcp),
             udp_ports: app.ports(Protocol::Udp),
-            next: (release != ordered).then_some(NextState { release: ordered, phase, why }),
+            log: app.status.log.clone(),
+            // Another setup of the same release is tried as well.
+            next: (release != ordered || next.phase == Phase::Reverted || next.phase == Phase::Starting)
+                .then_some(next),
             ..waiting
         }
+    }
+
+    /// Of a release that is, or was, on trial beside what runs.
+    fn next_state(&self, assignment: &Assignment) -> Option<NextState> {
+        let Assignment { app, release: order, .. } = assignment;
+        let release = order.digest;
+        if let Some(trial) = self.trials.get(app).filter(|trial| trial.ran.release == release) {
+            let Status { phase, why, log, .. } = trial.status.clone();
+            return Some(NextState { release, phase, why, log });
+        }
+        let reverted = self.reverts.get(app).filter(|reverted| reverted.release == release)?;
+        let (why, log) = (Some(reverted.why.clone()), reverted.log.clone());
+        Some(NextState { release, phase: Phase::Reverted, why, log })
     }
 }

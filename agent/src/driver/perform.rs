@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, path::Path};
 
 use dunlin_core::{
     policy::Setup,
-    reconcile::{Action, Last, Ran, reconcile},
+    reconcile::{Action, Last, Ran, Trial, reconcile},
     trust::{Verified, check_fresh, may_widen, verify_release},
-    wire::{AppName, Assignment, Digest, Release, Topic},
+    wire::{AppName, Assignment, Digest, Release, ReleaseRef, Topic, encode},
 };
 
 use super::{Driver, jobs};
@@ -102,11 +102,12 @@ impl Driver {
                 }
             }
             Action::FetchModule { release, .. } => self.fetch_module(release),
-            Action::Run { app, release, setup } => self.stage(app, release, setup),
+            Action::Run { app, release, setup, trial } => self.stage(app, release, setup, trial),
             Action::Stop { app } => {
                 tracing::info!(%app, "stopped: the plan says so");
                 self.actual.apps.remove(&app);
                 self.apps.remove(&app);
+                self.trials.remove(&app);
                 self.close_ports();
             }
             Action::Refuse { app, release, refusal } => self.refuse_release(&app, release, refusal),
@@ -131,17 +132,30 @@ impl Driver {
     }
 
     /// Compiles a release on a blocking thread; what runs goes on running meanwhile.
-    fn stage(&mut self, app: AppName, release: Digest, setup: Setup) {
-        let Some(verified) = self.actual.releases.get(&release) else { return };
+    fn stage(&mut self, app: AppName, release: Digest, setup: Setup, trial: bool) {
         let ran = Ran { release, setup: setup.digest() };
-        let known = self.actual.last.get(&app).is_some_and(|last| last.order.digest == release && last.setup == setup);
+        if self.stay(&app, ran) {
+            return;
+        }
+        let Some(verified) = self.actual.releases.get(&release) else { return };
+        let plan = self.plan.as_ref().map(|plan| plan.digest());
+        let record = match plan.filter(|_| trial) {
+            Some(plan) => Some((self.store.trial_path(&app), encode(&Trial { plan, ran, why: None }))),
+            None if self.actual.last.get(&app).is_some_and(|last| last.ran() == ran) => None,
+            None => {
+                let order = ReleaseRef { digest: release, counter: verified.counter };
+                let last = Last { order, asks: verified.asks.clone(), setup: setup.clone() };
+                Some((self.store.last_path(&app), encode(&last)))
+            }
+        };
         let stage = jobs::Stage {
             disk: self.store.disk().clone(),
             path: self.store.module_path(&verified.module.sha256),
-            last: (!known).then(|| self.store.last_path(&app)),
+            record,
             release: verified.clone(),
             ran,
             setup,
+            trial,
         };
         self.actual.apps.insert(app, ran);
         self.jobs.spawn_blocking(|| jobs::stage(stage));
@@ -178,10 +192,12 @@ impl Driver {
 
     /// Closes the ports that no app publishes any more.
     pub(super) fn close_ports(&mut self) {
-        let apps = &self.apps;
-        self.around
-            .ports
-            .keep(|app, protocol, port| apps.get(app).is_some_and(|app| app.ports.contains(&(protocol, port))));
+        let running = |app: &AppName| self.apps.get(app).into_iter().chain(self.trials.get(app));
+        // Of an app that is about to be started all stay: who connects meanwhile waits.
+        let coming = |app: &AppName| running(app).next().is_none() && self.actual.apps.contains_key(app);
+        self.around.ports.keep(|app, protocol, port| {
+            coming(app) || running(app).any(|running| running.ports(protocol).contains(&port))
+        });
     }
 
     /// Removes a file that is not what it should be.

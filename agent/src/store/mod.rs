@@ -5,7 +5,8 @@
 //!       plan              the envelope in force
 //!       roots/<n>         envelopes, from the one after the root that the board was given
 //!       releases/<digest> envelopes
-//!       last/<app>        what an app was started with last
+//!       last/<app>        what an app last ran well with
+//!       trials/<app>      what an app was tried with, and how that ended
 //!       blobs/<sha256>    whole modules; <sha256>.part while they are fetched
 //! ```
 //!
@@ -43,7 +44,7 @@ impl Store {
     /// Opens or makes the folder, and holds it.
     pub fn open(disk: Disk, dir: &Path) -> Result<Self, Failure> {
         let mut folders = Vec::new();
-        for folder in ["", "roots", "releases", "last", "blobs"].map(|name| dir.join(name)) {
+        for folder in ["", "roots", "releases", "last", "trials", "blobs"].map(|name| dir.join(name)) {
             fs::create_dir_all(&folder).map_err(Failure::disk("create", &folder))?;
             folders.push(folder);
         }
@@ -102,7 +103,7 @@ impl Store {
         self.dir.join("releases").join(digest.to_string())
     }
 
-    /// What an app was started with last.
+    /// What an app last ran well with.
     pub fn last(&self, app: &AppName) -> Result<Option<Vec<u8>>, Failure> {
         read(&self.last_path(app))
     }
@@ -110,6 +111,16 @@ impl Store {
     /// Where that is kept.
     pub fn last_path(&self, app: &AppName) -> PathBuf {
         self.dir.join("last").join(app.as_str())
+    }
+
+    /// The last trial of an app that was not passed.
+    pub fn trial(&self, app: &AppName) -> Result<Option<Vec<u8>>, Failure> {
+        read(&self.trial_path(app))
+    }
+
+    /// Where that is kept.
+    pub fn trial_path(&self, app: &AppName) -> PathBuf {
+        self.dir.join("trials").join(app.as_str())
     }
 
     /// Whether a module was stored whole. It is hashed again before it is run.
@@ -169,7 +180,7 @@ mod tests {
         store.disk().write_atomically(&store.plan_path(), b"new").unwrap();
         assert_eq!(store.plan().unwrap().as_deref(), Some(&b"new"[..]));
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 6, "no temporary file stays: {left:?}");
+        assert_eq!(left.len(), 7, "no temporary file stays: {left:?}");
     }
 
     #[test]

@@ -26,7 +26,8 @@ use dunlin_core::{
     policy::Policy,
     wire::{
         Asks, Assignment, DeviceId, Digest, Document, Envelope, Health, Listen, Module, Plan, Protocol, PublicKey,
-        Release, ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Timestamp, Topic, Topics, World,
+        Release, ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Start, Timestamp, Topic, Topics,
+        World,
         state::{AppState, DeviceState, Event, What},
         topic,
     },
@@ -116,6 +117,9 @@ pub fn release(app: &str, counter: u64, module: &[u8], port: Option<u16>) -> Rel
         },
         health: Health::default(),
         restart: Restart::Always,
+        start: Start::AtOnce,
+        trial_ms: 300,
+        drain_ms: 1_000,
         urls: vec![],
     }
 }
@@ -233,9 +237,22 @@ impl Board {
         self.state
     }
 
+    /// Ends the agent as a power cut would, and keeps its state folder.
+    pub async fn kill(mut self) -> TempDir {
+        self.task.abort();
+        // That it was cut off is what is wanted.
+        let _ = (&mut self.task).await;
+        self.state
+    }
+
     pub fn path(&self) -> &Path {
         self.state.path()
     }
+}
+
+/// What this comes to within so long; nothing if it doesn't.
+pub async fn within<T>(future: impl Future<Output = T>, limit: Duration) -> Option<T> {
+    timeout(limit, future).await.ok()
 }
 
 /// Waits until somebody answers on this port of loopback; what they say.

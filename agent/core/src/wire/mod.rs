@@ -22,7 +22,7 @@ pub use digest::{Digest, PublicKey};
 pub use envelope::{Envelope, Kind, Signature};
 pub use name::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, MountName, Reach, Version};
 pub use plan::{Assignment, Plan, Publish, ReleaseRef, Selector, Term};
-pub use release::{Asks, Health, Listen, Module, Mount, Probe, Protocol, Release, Restart, World};
+pub use release::{Asks, Health, Listen, Module, Mount, Probe, Protocol, Release, Restart, Start, World};
 pub use root::{Floor, ReleaseRole, Role, Root};
 pub use topic::{Topic, Topics};
 

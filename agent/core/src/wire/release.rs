@@ -27,6 +27,12 @@ pub struct Release {
     pub health: Health,
     /// What to do when it ends.
     pub restart: Restart,
+    /// When it is started.
+    pub start: Start,
+    /// Milliseconds that it has to be well, once it has replaced another release, to be the good one.
+    pub trial_ms: u32,
+    /// Milliseconds that its connections may take to end when another release replaces it.
+    pub drain_ms: u32,
     /// Where the module can be had by HTTP(S), best first; the broker has it where there are none.
     pub urls: Vec<String>,
 }
@@ -116,6 +122,8 @@ pub struct Health {
     pub interval_ms: u32,
     /// Milliseconds that a look may take.
     pub timeout_ms: u32,
+    /// Looks in a row that must find it well after its start.
+    pub successes: u16,
     /// Looks in a row that must fail before the app is restarted.
     pub failures: u16,
     /// Milliseconds from its start in which it must accept and be well once.
@@ -165,10 +173,23 @@ impl Protocol {
     }
 }
 
+/// When an app is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Start {
+    /// As soon as it is there, and after each start of the board.
+    #[default]
+    AtOnce,
+    /// By its first connection; it is put away when it had none for so many milliseconds.
+    OnDemand {
+        /// Milliseconds without a connection.
+        idle_ms: u32,
+    },
+}
+
 impl Default for Health {
     /// Staying up; accepts within 10 s.
     fn default() -> Self {
-        Self { probe: Probe::Up, interval_ms: 10_000, timeout_ms: 2_000, failures: 3, start_ms: 10_000 }
+        Self { probe: Probe::Up, interval_ms: 10_000, timeout_ms: 2_000, successes: 1, failures: 3, start_ms: 10_000 }
     }
 }
 
@@ -238,6 +259,11 @@ impl Document for Release {
         let (memory, max) = (asks.memory_bytes, limits::GUEST_MEMORY_BYTES_MAX);
         ensure!(memory <= max, Malformed, "{memory} bytes of memory, more than the {max} there can be");
         self.health.check(asks)?;
+        if let Start::OnDemand { idle_ms } = self.start {
+            let published = asks.listen.iter().any(|listen| listen.protocol == Protocol::Tcp);
+            ensure!(published, Malformed, "started on demand, but nobody can connect to it");
+            ensure!(idle_ms > 0, Malformed, "put away after no time");
+        }
         check_count(self.urls.len(), limits::LIST_MAX, "URLs")?;
         self.urls.iter().try_for_each(|url| check_url(url))
     }
@@ -272,6 +298,7 @@ impl Health {
         }
         let times = [self.interval_ms, self.timeout_ms, self.start_ms];
         ensure!(times.iter().all(|ms| *ms > 0), Malformed, "a health check that takes no time");
+        ensure!(self.successes > 0, Malformed, "a health check that is well after 0 successes");
         ensure!(self.failures > 0, Malformed, "a health check that fails after 0 failures");
         Ok(())
     }

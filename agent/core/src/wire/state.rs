@@ -66,6 +66,9 @@ pub struct AppState {
     /// UDP ports of the board that lead to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub udp_ports: Vec<u16>,
+    /// What it printed last before its failure, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
     /// Another release that is to replace this one, while this one still runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<NextState>,
@@ -76,11 +79,15 @@ pub struct AppState {
 pub struct NextState {
     /// The release's digest.
     pub release: Digest,
-    /// How far it is: [`Phase::Fetching`], or [`Phase::Refused`] and then it stays away.
+    /// How far it is: [`Phase::Fetching`], [`Phase::Starting`]; or [`Phase::Refused`] or
+    /// [`Phase::Reverted`], and then it stays away while the plan stays as it is.
     pub phase: Phase,
     /// Why, when that needs saying.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What it printed last before its failure, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
 }
 
 /// Where an app is in its life.
@@ -91,8 +98,12 @@ pub enum Phase {
     Fetching,
     /// Started, and not known to be well yet.
     Starting,
+    /// It has replaced another release, is well, and is to stay so for a while.
+    Trial,
     /// Running, and well.
     Running,
+    /// Put away until somebody connects to it.
+    Asleep,
     /// It ended or was not well, and waits for its next start.
     BackingOff,
     /// It ended, and its restart policy leaves it so.
@@ -101,6 +112,8 @@ pub enum Phase {
     Paused,
     /// This device refuses it.
     Refused,
+    /// Its trial failed: what was good before it runs.
+    Reverted,
 }
 
 impl Phase {
@@ -109,11 +122,14 @@ impl Phase {
         match self {
             Self::Fetching => "fetching",
             Self::Starting => "starting",
+            Self::Trial => "trial",
             Self::Running => "running",
+            Self::Asleep => "asleep",
             Self::BackingOff => "backing-off",
             Self::Finished => "finished",
             Self::Paused => "paused",
             Self::Refused => "refused",
+            Self::Reverted => "reverted",
         }
     }
 }

@@ -5,11 +5,11 @@
 use std::{fmt::Debug, path::Path, str::FromStr};
 
 use dunlin_core::{
-    Code, Refusal,
+    Code, Refusal, limits,
     trust::{self, Verified},
     wire::{
         Asks, Assignment, Digest, Document, Envelope, Floor, Health, Kind, Listen, Module, Plan, Protocol, PublicKey,
-        Release, ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Timestamp, World,
+        Release, ReleaseRef, ReleaseRole, Restart, Role, Root, Selector, Signature, Start, Timestamp, World,
     },
 };
 use ed25519_dalek::{Signer, SigningKey};
@@ -141,6 +141,9 @@ pub(crate) fn release(app: &str, counter: u64) -> Release {
         health: Health::default(),
         urls: vec![],
         restart: Restart::Always,
+        start: Start::AtOnce,
+        trial_ms: limits::TRIAL_MS,
+        drain_ms: limits::DRAIN_MS,
     }
 }
 

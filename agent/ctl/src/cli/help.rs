@@ -27,6 +27,13 @@ app.toml, with only the first three required:
   free-args = true              # a deploy may give other arguments
   memory = \"4MiB\"
   restart = \"always\"            # or on-failure, never
+  start = \"on-demand\"           # by its first connection; at-once without it
+  idle = \"1m\"                   # on demand: put away after so long without a connection
+  trial = \"15s\"                 # so long it must be well to replace what ran before for good
+  drain = \"5s\"                  # so long its connections may take to end when it is replaced
+  data = \"1MiB\"                 # what it may keep in /data
+  connect = [\"db.example:5432\"] # whom it reaches; resolve = true: any name
+  directories = [\"media:rw\"]    # of the board's, seen as /media
   urls = [\"https://files.example/{app}/{sha256}.wasm\"]  # tried before the broker; {version} too
 
   [env]                         # a deploy may give other values
@@ -38,6 +45,7 @@ app.toml, with only the first three required:
   status = 200
   interval = \"10s\"
   timeout = \"2s\"
+  successes = 1                 # so many in a row after its start
   failures = 3
   start = \"10s\"
 

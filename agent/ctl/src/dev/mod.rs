@@ -152,7 +152,8 @@ async fn built(project: &Project, args: &DevArgs) -> Result<(App, Bytes)> {
 async fn ship(fleet: &Fleet, args: &DevArgs, app: &App, wasm: &Bytes, number: u32) -> Result<()> {
     let version = format!("{}+dev.{number}", app.version).parse()?;
     // What is being changed is nowhere to be had but here.
-    let app = App { version, urls: Vec::new(), ..app.clone() };
+    // Who changes it looks at it: there is nothing to wait for.
+    let app = App { version, urls: Vec::new(), trial_ms: 0, ..app.clone() };
     let mut session = Session::open(fleet, PATIENCE).await?;
     let (record, _) = release::release(fleet, &mut session, &app, wasm.clone()).await?;
     let assignment = Assignment {

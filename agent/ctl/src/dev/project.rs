@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use dunlin_core::wire::{AppName, Asks, Health, Listen, Protocol, Restart};
+use dunlin_core::{
+    limits,
+    wire::{AppName, Asks, Health, Listen, Protocol, Restart, Start},
+};
 
 use super::{build, changes::Files};
 use crate::{app::App, cli::DevArgs, files};
@@ -124,6 +127,9 @@ fn undescribed(name: &str, args: &DevArgs) -> Result<App> {
         },
         health: Health::default(),
         restart: Restart::default(),
+        start: Start::default(),
+        trial_ms: limits::TRIAL_MS,
+        drain_ms: limits::DRAIN_MS,
         urls: Vec::new(),
     })
 }

@@ -113,10 +113,10 @@ impl Watch for Shower {
                 let urls = if urls.is_empty() { String::new() } else { format!(": {}", urls.join(" ")) };
                 self.show(format!("{app} is {}{urls}", say::styled(say::GOOD, "running")));
             }
-            phase @ (Phase::Fetching | Phase::Starting) => {
+            phase @ (Phase::Fetching | Phase::Starting | Phase::Trial | Phase::Asleep) => {
                 self.show(format!("{app} is {}", say::styled(say::BUSY, phase.as_str())));
             }
-            phase @ (Phase::BackingOff | Phase::Refused | Phase::Finished | Phase::Paused) => {
+            phase @ (Phase::BackingOff | Phase::Refused | Phase::Reverted | Phase::Finished | Phase::Paused) => {
                 self.show(format!("{app} is {}: {why}", say::styled(say::BAD, phase.as_str())));
             }
         }

@@ -1,0 +1,51 @@
+//! A module from the disk to a program: read, hashed, compiled.
+
+use std::{fs, path::PathBuf};
+
+use dunlin_core::{
+    Code, Refusal,
+    trust::{Verified, check_module},
+    wire::{Digest, Release},
+};
+use dunlin_host::{Limits, Program};
+
+use crate::Failure;
+
+/// Why a release that was fetched can't be started.
+#[derive(Debug)]
+pub(crate) enum NotLoaded {
+    /// The module is not what its name says any more: away with it, and fetch it again.
+    Damaged { module: Digest, path: PathBuf, refusal: Refusal },
+    /// The module can't run here.
+    Refused(Refusal),
+    /// The disk.
+    Failed(Failure),
+}
+
+impl NotLoaded {
+    /// The reason, for a person.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            Self::Damaged { path, refusal, .. } => format!("{}: {refusal}", path.display()),
+            Self::Refused(refusal) => refusal.to_string(),
+            Self::Failed(failure) => failure.to_string(),
+        }
+    }
+}
+
+/// Reads, hashes and compiles a release's module. *Re-hash: again each time it is loaded from disk.*
+///
+/// Takes its time: call it on a blocking thread.
+pub(crate) fn load(release: &Verified<Release>, path: PathBuf, limits: &Limits) -> Result<Program, NotLoaded> {
+    let module = &release.module;
+    let bytes = fs::read(&path).map_err(Failure::disk("read", &path)).map_err(NotLoaded::Failed)?;
+    check_module(module, bytes.len() as u64, Digest::of(&bytes)).map_err(|refusal| NotLoaded::Damaged {
+        module: module.sha256,
+        path,
+        refusal,
+    })?;
+    Program::compile(&bytes, limits).map_err(|rejected| {
+        let sentence = format!("{} {}: {rejected}", release.app, release.version);
+        NotLoaded::Refused(Refusal::new(Code::BadModule, sentence))
+    })
+}

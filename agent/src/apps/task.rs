@@ -1,0 +1,266 @@
+//! One release of one app, running: what its [`Supervisor`] says is done here, and nothing else.
+
+use std::{future::pending, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use dunlin_core::{
+    limits::LAST_CALL_MS,
+    supervise,
+    supervise::{Effect, Supervisor},
+    wire::{Probe, Start, state::Phase},
+};
+use dunlin_host::{Ended, Grants, Guest, Program, Usage};
+use tokio::sync::{Notify, oneshot};
+
+use super::{
+    Report, Said, Spec, Status, Surroundings,
+    doors::Doors,
+    limits,
+    lines::{Lines, Tail},
+    load::load,
+    probe,
+};
+
+type Run = Pin<Box<dyn Future<Output = supervise::Ended> + Send>>;
+type Look = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+type Knock = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(super) struct Task {
+    spec: Spec,
+    path: PathBuf,
+    /// Whether it stays behind sockets of its own until it is promoted.
+    apart: bool,
+    around: Surroundings,
+    supervisor: Supervisor,
+    reported: Status,
+    /// Not kept while it is put away.
+    program: Option<Program>,
+    doors: Option<Doors>,
+    guest: Option<Run>,
+    usage: Arc<Usage>,
+    /// Open connections that the supervisor was told of.
+    connections: usize,
+    accepting: Arc<Notify>,
+    look: Option<Look>,
+    knock: Option<Knock>,
+    tail: Tail,
+}
+
+impl Task {
+    pub(super) fn new(mut spec: Spec, apart: bool, around: Surroundings, reported: Status) -> Self {
+        // Only spreads restarts: without randomness they are just not spread.
+        let seed = getrandom::u64().unwrap_or_default();
+        let supervisor = Supervisor::new(&spec.setup, spec.trial, seed, around.clock.now());
+        let (program, path) = (spec.program.take(), spec.path.clone());
+        Self {
+            spec,
+            path,
+            apart,
+            around,
+            supervisor,
+            reported,
+            program,
+            doors: None,
+            guest: None,
+            usage: Arc::default(),
+            connections: 0,
+            accepting: Arc::default(),
+            look: None,
+            knock: None,
+            tail: Tail::default(),
+        }
+    }
+
+    /// Runs it, until it is dropped or told to drain.
+    pub(super) async fn run(mut self, mut drain: oneshot::Receiver<()>) {
+        loop {
+            while let Some(effect) = self.supervisor.poll_effect() {
+                self.perform(effect).await;
+            }
+            self.report();
+            let deadline = self.supervisor.poll_timeout().map(|at| self.around.clock.instant(at));
+            let timeout = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            let on_demand = matches!(self.spec.setup.start, Start::OnDemand { .. });
+            let (usage, known) = (Arc::clone(&self.usage), self.connections);
+            let connections = async {
+                if !on_demand {
+                    pending().await
+                }
+                usage.connections(|open| open != known).await;
+            };
+            tokio::select! {
+                ended = maybe(&mut self.guest) => {
+                    (self.guest, self.look) = (None, None);
+                    self.supervisor.handle_ended(ended, self.around.clock.now());
+                }
+                outcome = maybe(&mut self.look) => {
+                    self.look = None;
+                    self.supervisor.handle_probe(outcome, self.around.clock.now());
+                }
+                () = maybe(&mut self.knock) => {
+                    self.knock = None;
+                    self.supervisor.handle_wanted(self.around.clock.now());
+                }
+                () = self.accepting.notified() => self.supervisor.handle_accepting(self.around.clock.now()),
+                () = connections => {
+                    self.connections = self.usage.connections_open();
+                    self.supervisor.handle_connections(self.connections, self.around.clock.now());
+                }
+                Ok(()) = &mut drain => return self.drain().await,
+                () = timeout => self.supervisor.handle_timeout(self.around.clock.now()),
+            }
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Launch => {
+                if let Err(why) = self.launch().await {
+                    let ended = supervise::Ended { well: false, why };
+                    self.supervisor.handle_ended(ended, self.around.clock.now());
+                }
+            }
+            Effect::Kill => (self.guest, self.look) = (None, None),
+            Effect::Probe => self.look = self.probe(),
+            Effect::Listen => self.put_away(),
+            Effect::Promote => {
+                self.apart = false;
+                if let Some(doors) = &mut self.doors {
+                    doors.promote();
+                }
+                self.say(Said::Promoted);
+            }
+            Effect::Confirm => self.say(Said::Confirmed),
+        }
+    }
+
+    async fn launch(&mut self) -> Result<(), String> {
+        let app = &self.spec.release.app;
+        let doors = Doors::open(&self.around.ports, app, &self.spec.setup, self.apart).await?;
+        let program = match &self.program {
+            Some(program) => program.clone(),
+            None => load_again(&self.spec, self.path.clone()).await?,
+        };
+        self.program = Some(program.clone());
+        // Fresh ones for each run: what an earlier run said last is not about this one.
+        (self.accepting, self.usage, self.connections) = (Arc::default(), Arc::default(), 0);
+        self.tail = Tail::default();
+        if !doors.accepts() {
+            self.accepting.notify_one();
+        }
+        let guest = self.guest(&doors)?;
+        self.doors = Some(doors);
+        self.guest = Some(Box::pin(async move { ended(dunlin_host::run(&program, guest).await) }));
+        Ok(())
+    }
+
+    /// Gives back what a guest costs, but for the port that somebody may knock at.
+    fn put_away(&mut self) {
+        (self.program, self.doors) = (None, None);
+        let (ports, app, setup) = (self.around.ports.clone(), self.spec.release.app.clone(), self.spec.setup.clone());
+        self.knock = Some(Box::pin(Doors::wanted(ports, app, setup)));
+    }
+
+    fn guest(&self, doors: &Doors) -> Result<Guest, String> {
+        let setup = &self.spec.setup;
+        let app = &self.spec.release.app;
+        let (listeners, listen) = doors.give();
+        let (connect, within) = (self.spec.reach.clone(), self.around.board.within.clone());
+        let (watch, clock) = (Arc::clone(&self.around.watch), self.around.clock);
+        let lines = Lines::new(app.clone(), watch, Arc::clone(&self.accepting), self.tail.clone(), clock);
+        Ok(Guest {
+            args: [app.to_string()].into_iter().chain(setup.args.iter().cloned()).collect(),
+            env: setup.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+            directories: self.around.board.directories(app, setup)?,
+            listeners,
+            grants: Grants { connect, within, resolve: setup.resolve, listen },
+            limits: limits(setup.memory_bytes),
+            observer: Box::new(lines),
+            usage: Arc::clone(&self.usage),
+            ..Guest::default()
+        })
+    }
+
+    /// A look at the guest; nothing if its health is that it stays up.
+    fn probe(&self) -> Option<Look> {
+        let health = &self.spec.setup.health;
+        let (port, request) = match &health.probe {
+            Probe::Up => return None,
+            Probe::Tcp { port } => (*port, None),
+            Probe::Http { port, path, status } => (*port, Some((path.clone(), *status))),
+        };
+        let address = self.doors.as_ref()?.address(port)?;
+        let patience = Duration::from_millis(health.timeout_ms.into());
+        Some(Box::pin(probe::look(address, request, patience)))
+    }
+
+    /// Lets the guest finish the connections that it has, and no others.
+    async fn drain(mut self) {
+        let (Some(doors), Some(mut guest)) = (self.doors.take(), self.guest.take()) else { return };
+        doors.shut();
+        let usage = Arc::clone(&self.usage);
+        let over = async {
+            let drained = usage.connections(|open| open == 0);
+            let patience = Duration::from_millis(self.spec.setup.drain_ms.into());
+            if tokio::time::timeout(patience, drained).await.is_ok() {
+                return;
+            }
+            doors.last_call();
+            // Who is not done now is cut off.
+            let patience = Duration::from_millis(LAST_CALL_MS);
+            let _ = tokio::time::timeout(patience, usage.connections(|open| open == 0)).await;
+        };
+        tokio::select! {
+            () = over => {}
+            _ = &mut guest => {}
+        }
+    }
+
+    fn report(&mut self) {
+        let phase = self.supervisor.phase();
+        let failed = matches!(phase, Phase::BackingOff | Phase::Finished | Phase::Reverted);
+        let status = Status {
+            phase,
+            why: self.supervisor.why().map(Into::into),
+            failures: self.supervisor.failures(),
+            log: if failed { self.tail.lines() } else { Vec::new() },
+        };
+        if status != self.reported {
+            self.reported = status.clone();
+            self.say(Said::Status(status));
+        }
+    }
+
+    fn say(&self, said: Said) {
+        let (app, ran) = (self.spec.release.app.clone(), self.spec.ran);
+        // The driver is gone only when this task is about to be.
+        let _ = self.around.reports.send(Report { app, ran, said });
+    }
+}
+
+async fn load_again(spec: &Spec, path: PathBuf) -> Result<Program, String> {
+    let (release, limits) = (spec.release.clone(), limits(spec.setup.memory_bytes));
+    let loaded = tokio::task::spawn_blocking(move || load(&release, path, &limits)).await;
+    let loaded = loaded.map_err(|error| format!("it could not be loaded: {error}"))?;
+    loaded.map_err(|not_loaded| not_loaded.why())
+}
+
+async fn maybe<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => pending().await,
+    }
+}
+
+fn ended(ended: Ended) -> supervise::Ended {
+    match ended {
+        Ended::Exited(0) => supervise::Ended { well: true, why: "it exited with 0".into() },
+        Ended::Exited(code) => supervise::Ended { well: false, why: format!("it exited with {code}") },
+        Ended::Fault(fault) => supervise::Ended { well: false, why: fault.to_string() },
+        Ended::NotStarted(error) => supervise::Ended { well: false, why: format!("it could not be started: {error}") },
+    }
+}
