@@ -126,24 +126,21 @@ pub fn module(data: &[u8]) -> (Vec<u8>, bool) {
     let memory = input.take(len);
     let (mut parts, mut start) = (Parts::default(), Function::new([]));
     let mut sockets = false;
-    // No module imports one name with two types.
-    let mut imported = BTreeMap::<&str, (usize, u32)>::new();
+    let mut imported = BTreeMap::<usize, u32>::new();
     let mut import = |index: usize| {
         let HostFunction { module, name, params, returns } = &FUNCTIONS[index];
         sockets |= name.starts_with("sock_") || *name == "poll_oneoff";
-        let (first, import) =
-            *imported.entry(name).or_insert_with(|| (index, parts.import(module, name, params, *returns)));
-        (first == index).then_some(import)
+        *imported.entry(index).or_insert_with(|| parts.import(module, name, params, *returns))
     };
     let write = FUNCTIONS.iter().position(|function| function.name == "fd_write").expect("it is in preview 1");
-    let write = import(write).expect("it is the first");
+    let write = import(write);
     for _ in 0..CALLS_MAX {
         if input.is_empty() {
             break;
         }
         let index = usize::from(input.u8()) % FUNCTIONS.len();
         let function = &FUNCTIONS[index];
-        let Some(import) = import(index) else { continue };
+        let import = import(index);
         for ty in &function.params {
             argument(&mut input, *ty, function.name, &mut start);
         }

@@ -6,13 +6,12 @@
 
 use std::sync::Arc;
 
-use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, ExternType, Linker, Module};
+use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, ExternType, Module};
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::p1;
+use crate::p1::Imports;
 use crate::quota::{Limits, TABLES_MAX};
 use crate::rejected::Rejected;
-use crate::state::State;
 
 /// A compiled module, ready to start any number of times. Cheap to clone.
 #[derive(Clone)]
@@ -25,7 +24,7 @@ struct Compiled {
     // only way to get a module's memory back.
     engine: Engine,
     module: Module,
-    linker: Linker<State>,
+    imports: Imports,
     call_depth: usize,
     stack_bytes: usize,
 }
@@ -48,9 +47,9 @@ impl Program {
             Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => {}
             _ => return Err(Rejected::NoStart),
         }
-        let linker = p1::link(&engine, &module)?;
+        let imports = Imports::of(&module)?;
         let Limits { call_depth, stack_bytes, .. } = *limits;
-        Ok(Self { inner: Arc::new(Compiled { engine, module, linker, call_depth, stack_bytes }) })
+        Ok(Self { inner: Arc::new(Compiled { engine, module, imports, call_depth, stack_bytes }) })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -61,8 +60,8 @@ impl Program {
         &self.inner.module
     }
 
-    pub(crate) fn linker(&self) -> &Linker<State> {
-        &self.inner.linker
+    pub(crate) fn imports(&self) -> &Imports {
+        &self.inner.imports
     }
 
     pub(crate) fn call_depth(&self) -> usize {

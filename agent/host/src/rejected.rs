@@ -39,20 +39,6 @@ pub enum Rejected {
         /// What the table holds.
         offered: String,
     },
-    /// One import with two types, from two libraries that mean different functions by it.
-    #[error(
-        "imports {module}.{name} both as {one} and as {other}, and a name is bound once here; use one socket library"
-    )]
-    TwoImportTypes {
-        /// The import's module.
-        module: String,
-        /// The import's name in it.
-        name: String,
-        /// One type.
-        one: String,
-        /// The other.
-        other: String,
-    },
     /// No function `_start` without parameters and results.
     #[error(
         "exports no function _start: it is a library, not a program; build a binary (in Rust: a bin crate, not a cdylib)"

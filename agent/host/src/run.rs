@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wasmi::errors::ErrorKind;
-use wasmi::{Error, Extern, Store, TrapCode, TypedResumableCall, Val};
+use wasmi::{Error, Extern, Instance, Store, TrapCode, TypedResumableCall, Val};
 
 use crate::engine::Program;
 use crate::fault::FaultKind;
@@ -71,7 +71,8 @@ impl Run {
 
     async fn try_drive(&mut self) -> Result<u32, Error> {
         self.refuel(0)?;
-        let instance = self.program.linker().instantiate_and_start(&mut self.store, self.program.module())?;
+        let externs = self.program.imports().externs(&mut self.store);
+        let instance = Instance::new(&mut self.store, self.program.module(), &externs)?;
         let memory = instance.get_export(&self.store, "memory").and_then(Extern::into_memory);
         let start = instance.get_typed_func::<(), ()>(&self.store, "_start")?;
         let state = self.store.data_mut();

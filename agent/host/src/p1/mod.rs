@@ -32,7 +32,7 @@ pub use self::table::{FunctionInfo, functions};
 
 pub(crate) use self::errno::Errno;
 pub(crate) use self::sockets::Lookup;
-pub(crate) use self::table::link;
+pub(crate) use self::table::Imports;
 
 use crate::fds::{Descriptor, Directory, Fds, Flags, Interest, Kind, Patience, Rights};
 use crate::memory::{Memory, OutOfBounds};

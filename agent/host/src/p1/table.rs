@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use wasmi::errors::LinkerError;
-use wasmi::{Caller, Engine, ExternType, FuncType, Linker, Module, ValType};
+use wasmi::{Caller, Extern, ExternType, Func, FuncType, ImportType, Module, Store, ValType};
 
 use super::{Args, Call, Cx, Outcome, Run, enter};
 use super::{args, clock, dir, fd, file, io, path, poll, proc, random, sock, sockets};
@@ -25,7 +24,7 @@ macro_rules! table {
                 }
                 run
             },
-            define: |linker, run| {
+            make: |store, run| {
                 let function = move |caller: Caller<'_, State>, $($param: $ty),*| {
                     let mut args = Args::default();
                     let given: [u64; _] = [$(u64::from($param)),*];
@@ -33,7 +32,7 @@ macro_rules! table {
                     let errno = enter(caller, Call { name: stringify!($name), run, args });
                     errno.map(table!(@returns $($result)?))
                 };
-                linker.func_wrap(MODULE, stringify!($name), function).map(drop)
+                Func::wrap(store, function)
             },
         },)*];
     };
@@ -122,7 +121,7 @@ pub(super) struct Function {
     pub(super) params: &'static [ValType],
     pub(super) results: &'static [ValType],
     pub(super) run: Run,
-    pub(super) define: fn(&mut Linker<State>, Run) -> Result<(), LinkerError>,
+    pub(super) make: fn(&mut Store<State>, Run) -> Func,
 }
 
 impl Function {
@@ -151,43 +150,43 @@ pub(super) fn all() -> impl Iterator<Item = &'static Function> {
     FUNCTIONS.iter().chain(sockets::FUNCTIONS)
 }
 
-/// Binds what a module imports, and nothing else.
-pub(crate) fn link(engine: &Engine, module: &Module) -> Result<Linker<State>, Rejected> {
-    let mut linker = Linker::new(engine);
-    // A module may import the same function twice, but the linker holds one for each name.
-    linker.allow_shadowing(true);
-    let mut bound: Vec<&Function> = Vec::new();
-    for import in module.imports() {
-        let unknown = || Rejected::UnknownImport { module: import.module().to_owned(), name: import.name().to_owned() };
-        let ExternType::Func(wanted) = import.ty() else { return Err(unknown()) };
-        if import.module() != MODULE {
-            return Err(unknown());
-        }
-        let named = all().filter(|function| function.name == import.name()).collect::<Vec<_>>();
-        if named.is_empty() {
-            return Err(unknown());
-        }
-        let Some(function) = named.iter().find(|function| function.has_type(wanted)) else {
-            let offered = named.iter().map(|function| signature(function.params, function.results));
-            return Err(Rejected::WrongImportType {
-                module: import.module().to_owned(),
-                name: import.name().to_owned(),
-                wanted: signature(wanted.params(), wanted.results()),
-                offered: offered.collect::<Vec<_>>().join(" or "),
-            });
-        };
-        if let Some(other) = bound.iter().find(|other| other.name == function.name && !other.has_type(wanted)) {
-            return Err(Rejected::TwoImportTypes {
-                module: import.module().to_owned(),
-                name: import.name().to_owned(),
-                one: signature(other.params, other.results),
-                other: signature(function.params, function.results),
-            });
-        }
-        bound.push(*function);
-        (function.define)(&mut linker, function.run).map_err(|error| Rejected::Invalid(error.to_string()))?;
+/// What a module imports, in its order.
+///
+/// wasmi's linker holds one function a name, and a module may mean two by one: its type tells which.
+pub(crate) struct Imports(Vec<&'static Function>);
+
+impl Imports {
+    /// Finds each by its name and type.
+    pub(crate) fn of(module: &Module) -> Result<Self, Rejected> {
+        module.imports().map(|import| find(&import)).collect::<Result<_, _>>().map(Self)
     }
-    Ok(linker)
+
+    /// What an instance in this store is given for them.
+    pub(crate) fn externs(&self, store: &mut Store<State>) -> Vec<Extern> {
+        self.0.iter().map(|function| Extern::Func((function.make)(store, function.run))).collect()
+    }
+}
+
+fn find(import: &ImportType<'_>) -> Result<&'static Function, Rejected> {
+    let unknown = || Rejected::UnknownImport { module: import.module().to_owned(), name: import.name().to_owned() };
+    let ExternType::Func(wanted) = import.ty() else { return Err(unknown()) };
+    if import.module() != MODULE {
+        return Err(unknown());
+    }
+    let named = all().filter(|function| function.name == import.name()).collect::<Vec<_>>();
+    if named.is_empty() {
+        return Err(unknown());
+    }
+    let found = named.iter().copied().find(|function| function.has_type(wanted));
+    found.ok_or_else(|| {
+        let offered = named.iter().map(|function| signature(function.params, function.results));
+        Rejected::WrongImportType {
+            module: import.module().to_owned(),
+            name: import.name().to_owned(),
+            wanted: signature(wanted.params(), wanted.results()),
+            offered: offered.collect::<Vec<_>>().join(" or "),
+        }
+    })
 }
 
 /// `(i32, i64) -> i32`

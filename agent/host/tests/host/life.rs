@@ -48,6 +48,32 @@ async fn arguments_and_environment_arrive() {
     assert_eq!(record.now().stdout, "env\n\ntwo words\nünïcödé\nKEY=a=b\nLISTEN_FDS=1\n");
 }
 
+/// Two socket libraries in one program, and one import that stands there twice.
+#[tokio::test]
+async fn one_name_may_be_imported_with_several_types() {
+    let program = compile_wat(
+        r#"(module
+             (import "wasi_snapshot_preview1" "sock_accept" (func $wasmedge (param i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "sock_accept" (func $standard (param i32 i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "sock_accept" (func $again (param i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+             (memory (export "memory") 1)
+             (func (export "_start")
+               (if (call $wasmedge (i32.const 3) (i32.const 0)) (then unreachable))
+               (if (call $standard (i32.const 3) (i32.const 0) (i32.const 4)) (then unreachable))
+               (if (call $again (i32.const 3) (i32.const 8)) (then unreachable))
+               (call $exit (i32.add
+                 (i32.mul (i32.const 100) (i32.load (i32.const 0)))
+                 (i32.add (i32.mul (i32.const 10) (i32.load (i32.const 4))) (i32.load (i32.const 8)))))))"#,
+    );
+    let (listener, address) = listen().await;
+    let connections = (0..3).map(|_| std::net::TcpStream::connect(address).unwrap()).collect::<Vec<_>>();
+    let (guest, _) = guest(&["two"]);
+    let ended = soon(dunlin_host::run(&program, Guest { listeners: vec![listener], ..guest })).await;
+    exited(&ended, 456);
+    drop(connections);
+}
+
 #[tokio::test]
 async fn an_exit_code_is_the_guests_own() {
     let program = compile(dunlin_guests::EXIT.bytes);

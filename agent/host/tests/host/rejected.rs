@@ -61,23 +61,6 @@ fn an_import_of_another_type() {
 }
 
 #[test]
-fn one_name_with_the_types_of_two_libraries() {
-    let imports = |types: [&str; 2]| {
-        let import =
-            |ty| format!(r#"(import "wasi_snapshot_preview1" "sock_accept" (func (param {ty}) (result i32)))"#);
-        format!(r#"(module {} {} (func (export "_start")))"#, import(types[0]), import(types[1]))
-    };
-    let reason = rejected_wat(&imports(["i32 i32", "i32 i32 i32"]));
-    let Rejected::TwoImportTypes { name, one, other, .. } = reason else { panic!("{reason}") };
-    assert_eq!(
-        (name.as_str(), one.as_str(), other.as_str()),
-        ("sock_accept", "(i32, i32) -> i32", "(i32, i32, i32) -> i32")
-    );
-    let twice = wat::parse_str(imports(["i32 i32", "i32 i32"])).unwrap();
-    assert!(Program::compile(&twice, &Limits::default()).is_ok(), "the same one twice is one");
-}
-
-#[test]
 fn a_library() {
     assert_eq!(rejected_wat("(module)"), Rejected::NoStart);
     assert_eq!(rejected_wat(r#"(module (func (export "_start") (param i32)))"#), Rejected::NoStart);

@@ -1,9 +1,9 @@
 //! The table of the socket extensions: what the standard does not have, under the standard's module.
 
-use wasmi::{Caller, ValType};
+use wasmi::{Caller, Func, ValType};
 
 use super::{listen, options, wamr, wasmedge};
-use crate::p1::table::{Function, MODULE, table};
+use crate::p1::table::{Function, table};
 use crate::p1::{Args, Call, Cx, Outcome, enter, fd};
 use crate::state::State;
 
