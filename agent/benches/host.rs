@@ -8,14 +8,14 @@ use std::task::{Context, Poll, Waker};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dunlin_guests::HELLO;
-use dunlin_host::{Ended, Guest, Limits, Listener, Observer, Program, run};
+use dunlin_host::{Directory, Ended, Guest, Limits, Listener, Observer, Program, run};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
 const CALLS: u64 = 10_000;
 
-criterion_group!(benches, host_call, start, compile, fuel);
+criterion_group!(benches, host_call, write, start, compile, fuel);
 criterion_main!(benches);
 
 fn runtime() -> Runtime {
@@ -27,7 +27,11 @@ fn program(wat: &str) -> Program {
 }
 
 fn run_to_end(runtime: &Runtime, program: &Program) {
-    let ended = runtime.block_on(run(program, Guest::default()));
+    run_guest(runtime, program, Guest::default());
+}
+
+fn run_guest(runtime: &Runtime, program: &Program, guest: Guest) {
+    let ended = runtime.block_on(run(program, guest));
     assert!(matches!(ended, Ended::Exited(0)), "{ended:?}");
 }
 
@@ -69,6 +73,46 @@ fn host_call(c: &mut Criterion) {
     group.bench_function("direct", |b| b.iter(|| poll_to_end(&runtime, &direct)));
     group.bench_function("suspend_and_resume", |b| b.iter(|| poll_to_end(&runtime, &suspending)));
     group.bench_function("suspend_turn_and_resume", |b| b.iter(|| run_to_end(&runtime, &suspending)));
+    group.finish();
+}
+
+/// Four KiB to the end of a file, where the directory has a limit and where it has none.
+fn write(c: &mut Criterion) {
+    const WRITES: u64 = 1_000;
+
+    let runtime = runtime();
+    let data = tempfile::tempdir().unwrap();
+    let program = program(&format!(
+        r#"(module
+             (import "wasi_snapshot_preview1" "path_open"
+               (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+             (memory (export "memory") 1)
+             (data (i32.const 0) "file")
+             (func (export "_start") (local $left i32)
+               (local.set $left (i32.const {WRITES}))
+               (i32.store (i32.const 16) (i32.const 1024))
+               (i32.store (i32.const 20) (i32.const 4096))
+               (if (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 4)
+                     (i32.const 9) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8))
+                 (then unreachable))
+               (loop
+                 (if (call $write (i32.load (i32.const 8)) (i32.const 16) (i32.const 1) (i32.const 12))
+                   (then unreachable))
+                 (br_if 0 (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))"#
+    ));
+    let mut group = c.benchmark_group("write");
+    group.throughput(Throughput::Elements(WRITES));
+    for (name, bytes_max) in [("unlimited", None), ("limited", Some(64 << 20))] {
+        let directory =
+            Directory { host: data.path().to_owned(), guest: "/data".to_owned(), read_only: false, bytes_max };
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let directories = vec![directory.clone()];
+                run_guest(&runtime, &program, Guest { directories, ..Guest::default() });
+            });
+        });
+    }
     group.finish();
 }
 

@@ -56,6 +56,11 @@ pub struct RunArgs {
     #[arg(long, value_name = "HOST::GUEST")]
     dir: Vec<DirArg>,
 
+    /// What each of these directories may hold, what is there already included: the length of each file, rounded up
+    /// to 4 KiB, and 4 KiB a name [default: as much as the disk]
+    #[arg(long, value_name = "SIZE", requires = "dir")]
+    disk: Option<ByteSize>,
+
     /// Linear memory that it may use: by default as much as a board allows an app by default
     #[arg(long, value_name = "SIZE", default_value_t = ByteSize(Policy::default().memory_bytes_max))]
     memory: ByteSize,
@@ -126,7 +131,7 @@ impl FromStr for DirArg {
         };
         let host = host.filter(|host| !host.is_empty()).ok_or_else(|| format!("{text:?} names no directory"))?;
         // Without a name of its own it is what it is here.
-        Ok(Self(Directory { host: host.into(), guest: guest.unwrap_or(host).into(), read_only }))
+        Ok(Self(Directory { host: host.into(), guest: guest.unwrap_or(host).into(), read_only, bytes_max: None }))
     }
 }
 
@@ -149,12 +154,13 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
             listeners.push(Listener { socket: socket.into(), port: guest, nonblocking: args.nonblocking });
         }
     }
+    let bytes_max = args.disk.map(|ByteSize(bytes)| bytes);
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let guest = Guest {
         args: [name].into_iter().chain(args.args).collect(),
         env: args.env.into_iter().map(|EnvArg(name, value)| (name, value)).collect(),
         stdin: Stdin::Reader(Box::new(tokio::io::stdin())),
-        directories: args.dir.into_iter().map(|DirArg(directory)| directory).collect(),
+        directories: args.dir.into_iter().map(|DirArg(directory)| Directory { bytes_max, ..directory }).collect(),
         listeners,
         grants,
         limits,

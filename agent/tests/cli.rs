@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use dunlin_guests::{Artifact, ENV, EXIT, HELLO, OVERFLOW, PANIC, TRAP};
+use dunlin_guests::{Artifact, ENV, EXIT, FILES, HELLO, OVERFLOW, PANIC, TRAP};
 
 fn dunlin(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_dunlin")).args(args).stdin(Stdio::null()).output().unwrap()
@@ -62,6 +62,19 @@ fn the_exit_code_is_the_guests_own() {
         let output = run(&EXIT, &["--", code]);
         assert_eq!(output.status.code(), code.parse().ok(), "{output:?}");
     }
+}
+
+#[test]
+fn a_directory_may_have_a_limit() {
+    let data = tempfile::tempdir().unwrap();
+    let dir = format!("{}::/data", data.path().display());
+    let output = run(&FILES, &["--dir", &dir, "--disk", "1MiB", "/data"]);
+    assert_eq!((text(&output.stdout), output.status.code()), ("files: ok\n", Some(0)), "{output:?}");
+    // Room for a name, and not for what it writes.
+    let output = run(&FILES, &["--dir", &dir, "--disk", "4KiB", "/data"]);
+    assert_ne!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("Quota exceeded"), "{output:?}");
+    assert_eq!(run(&FILES, &["--disk", "4KiB"]).status.code(), Some(2), "a limit of what?");
 }
 
 #[test]

@@ -142,7 +142,7 @@ pub fn module(data: &[u8]) -> (Vec<u8>, bool) {
         let function = &FUNCTIONS[index];
         let import = import(index);
         for ty in &function.params {
-            argument(&mut input, *ty, function.name, &mut start);
+            argument(&mut input, *ty, &mut start);
         }
         let mut calls = start.instructions();
         calls.call(import);
@@ -158,7 +158,7 @@ pub fn module(data: &[u8]) -> (Vec<u8>, bool) {
     (parts.finish(memory, &start), sockets)
 }
 
-fn argument(input: &mut Reader<'_>, ty: ValType, function: &str, start: &mut Function) {
+fn argument(input: &mut Reader<'_>, ty: ValType, start: &mut Function) {
     let mut instructions = start.instructions();
     let value = match input.u8() {
         200 => i64::from(input.u16()),
@@ -178,9 +178,7 @@ fn argument(input: &mut Reader<'_>, ty: ValType, function: &str, start: &mut Fun
         instructions.i32_const(value as i32);
         return;
     }
-    // Half a file system for one file would take the disk of whoever runs this.
-    let whole_disk = function == "fd_allocate" && (0..1 << 62).contains(&value);
-    instructions.i64_const(if whole_disk { value & 0xf_ffff } else { value });
+    instructions.i64_const(value);
 }
 
 /// The input of these calls, each a name and its arguments, with these bytes in memory.

@@ -14,6 +14,9 @@ use tokio::runtime::Runtime;
 /// What no guest may ever see. It begins with a byte that is rare.
 const SECRET: &[u8] = b"\xd7 a secret of the host";
 
+/// What a directory of a guest may hold: more than any input needs that does not try to fill the disk.
+const DISK_BYTES_MAX: u64 = 8 << 20;
+
 thread_local! {
     static RUNTIME: (Runtime, Arc<TcpListener>, SocketAddr) = {
         // The clock jumps to the next timer when nothing can be done: no input waits.
@@ -56,8 +59,12 @@ pub fn in_a_cage(program: &Program, connects: bool) -> Ended {
             client.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("there is room");
             client
         });
-        let directory =
-            |name: &str, read_only| Directory { host: cage.0.path().join(name), guest: format!("/{name}"), read_only };
+        let directory = |name: &str, read_only| Directory {
+            host: cage.0.path().join(name),
+            guest: format!("/{name}"),
+            read_only,
+            bytes_max: Some(DISK_BYTES_MAX),
+        };
         let guest = Guest {
             args: vec!["fuzz".to_owned(), "argument".to_owned()],
             env: vec![("NAME".to_owned(), "value".to_owned())],

@@ -76,6 +76,9 @@ pub struct Directory {
     pub guest: String,
     /// Whether the guest may only read.
     pub read_only: bool,
+    /// What it may hold, counted at the start and then at each change that the guest makes: the length of each
+    /// file, rounded up to 4 KiB, and 4 KiB a name. `None`: as much as the disk.
+    pub bytes_max: Option<u64>,
 }
 
 /// A listening socket. Its owner keeps it; the guest sees it as a descriptor, and gets it too when it

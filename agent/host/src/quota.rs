@@ -67,6 +67,7 @@ impl Default for Limits {
 pub struct Usage {
     fuel: AtomicU64,
     memory_bytes: AtomicUsize,
+    disk_bytes: AtomicU64,
     connections_accepted: AtomicU64,
     connections_open: AtomicUsize,
     connections_changed: Notify,
@@ -81,6 +82,11 @@ impl Usage {
     /// Size of the linear memory now, in bytes. Zero once the guest has ended.
     pub fn memory_bytes(&self) -> usize {
         self.memory_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What is in the directories that have a limit, as it is counted for that. Zero once the guest has ended.
+    pub fn disk_bytes(&self) -> u64 {
+        self.disk_bytes.load(Ordering::Relaxed)
     }
 
     /// Connections accepted since the start.
@@ -106,6 +112,14 @@ impl Usage {
 
     pub(crate) fn spent(&self, fuel: u64) {
         self.fuel.fetch_add(fuel, Ordering::Relaxed);
+    }
+
+    pub(crate) fn disk_grew(&self, bytes: u64) {
+        self.disk_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn disk_shrank(&self, bytes: u64) {
+        self.disk_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn opened(&self) {

@@ -24,7 +24,7 @@ use crate::state::State;
 /// its memory, its connections and its hold on the listeners are gone when `drop` returns.
 pub async fn run(program: &Program, guest: Guest) -> Ended {
     let wall_clock = guest.limits.wall_clock;
-    let mut run = match Run::new(program, guest) {
+    let mut run = match Run::new(program, guest).await {
         Ok(run) => run,
         Err(error) => return Ended::NotStarted(error),
     };
@@ -55,9 +55,12 @@ struct Run {
 }
 
 impl Run {
-    fn new(program: &Program, guest: Guest) -> Result<Self, NotStarted> {
+    async fn new(program: &Program, guest: Guest) -> Result<Self, NotStarted> {
         let pace = guest.limits.fuel_per_second.map(Pace::new);
-        let mut store = Store::new(program.engine(), State::new(guest)?);
+        // Counting what is in a directory reads all of it.
+        let counts = guest.directories.iter().any(|directory| directory.bytes_max.is_some());
+        let state = if counts { elsewhere(move || State::new(guest)).await } else { State::new(guest) };
+        let mut store = Store::new(program.engine(), state?);
         store.limiter(|state| &mut state.quota);
         Ok(Self { store, program: program.clone(), pace, fuel: 0 })
     }
@@ -170,6 +173,14 @@ impl Run {
             TrapCode::OutOfSystemMemory => FaultKind::HostMemory,
             TrapCode::OutOfFuel | TrapCode::GrowthOperationLimited => FaultKind::Other(error.to_string()),
         }
+    }
+}
+
+/// Does it on a thread where it holds up nobody.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 

@@ -3,7 +3,10 @@
 //! Nothing in here blocks on a socket: what is not ready says `WouldBlock`, and
 //! [`Fds::poll_ready`] lets a task wait. Files of a local disk are read and written directly.
 
+mod budget;
+mod count;
 mod directory;
+mod file;
 mod net;
 mod permits;
 mod rights;
@@ -17,6 +20,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub(crate) use self::directory::{Access, Directory, Opened};
+pub(crate) use self::file::{File, Place};
 pub(crate) use self::net::{Datagram, Family, Unconnected};
 pub(crate) use self::permits::Permits;
 pub(crate) use self::rights::{Flags, Rights};
@@ -54,7 +58,7 @@ pub(crate) enum Kind {
     Stdin(Input),
     Output(Stream),
     Directory(Directory),
-    File(cap_std::fs::File),
+    File(File),
     Listener(Listening),
     Connection(Connection),
     Unconnected(Unconnected),
@@ -95,7 +99,7 @@ impl Fds {
         slots.push(Descriptor::new(Kind::Output(Stream::Stdout), Rights::OUTPUT));
         slots.push(Descriptor::new(Kind::Output(Stream::Stderr), Rights::OUTPUT));
         for directory in directories {
-            slots.push(Descriptor::preopen(directory)?);
+            slots.push(Descriptor::preopen(directory, usage)?);
         }
         for Listener { socket, port, nonblocking } in listeners {
             let listening = Self::listening(&socket, port, usage).map_err(|source| NotStarted::Listener { source })?;
@@ -199,9 +203,9 @@ impl Descriptor {
         }
     }
 
-    fn preopen(directory: guest::Directory) -> Result<Self, NotStarted> {
-        let guest::Directory { host, guest, read_only } = directory;
-        match Directory::preopen(&host, guest) {
+    fn preopen(directory: guest::Directory, usage: &Arc<Usage>) -> Result<Self, NotStarted> {
+        let guest::Directory { host, guest, read_only, bytes_max } = directory;
+        match Directory::preopen(&host, guest, bytes_max.filter(|_| !read_only), usage) {
             Ok(directory) => {
                 let kept = if read_only { Rights::READ_ONLY } else { Rights::ALL };
                 let descriptor = Self::new(Kind::Directory(directory), Rights::DIRECTORY & kept);
@@ -212,7 +216,7 @@ impl Descriptor {
     }
 }
 
-fn left_to_read(file: &cap_std::fs::File) -> u64 {
+fn left_to_read(file: &File) -> u64 {
     let at = rustix::fs::tell(file).unwrap_or(0);
     file.metadata().map_or(0, |metadata| metadata.len().saturating_sub(at))
 }

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Advice, FallocateFlags, Timestamps};
+use rustix::fs::{Advice, Timestamps};
 
 use super::stat::{Times, filestat, kind_type, stream_filestat};
 use super::{Cx, Errno, Outcome, descriptor, file};
@@ -48,7 +48,7 @@ pub(super) fn allocate(cx: &mut Cx<'_>, fd: u32, offset: u64, len: u64) -> Outco
     if offset.checked_add(len).is_none_or(|end| i64::try_from(end).is_err()) {
         return Err(Errno::Fbig.into());
     }
-    rustix::fs::fallocate(file, FallocateFlags::empty(), offset, len)?;
+    file.allocate(offset, len)?;
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! Reading, writing and seeking.
 
-use std::io::{self, IoSlice, Read, Seek, SeekFrom, Write};
+use std::io::{self, IoSlice, SeekFrom};
 
-use cap_std::fs::{File, FileExt};
+use cap_std::fs::FileExt;
 
 use super::{Cx, Errno, Outcome, file, sockets};
-use crate::fds::{Descriptor, Fds, Flags, Interest, Kind, Rights};
+use crate::fds::{Descriptor, Fds, File, Flags, Interest, Kind, Place, Rights};
 use crate::memory::{Memory, OutOfBounds, Span};
 use crate::state::State;
 
@@ -48,7 +48,7 @@ pub(super) fn write(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, written: u3
         return Ok(());
     }
     let State { fds, console, .. } = &mut *cx.state;
-    let Descriptor { kind, rights, .. } = fds.get_mut(fd).ok_or(Errno::Badf)?;
+    let Descriptor { kind, rights, flags, .. } = fds.get_mut(fd).ok_or(Errno::Badf)?;
     let outcome = match kind {
         Kind::Stdin(_) | Kind::Directory(_) => return Err(Errno::Badf.into()),
         Kind::Listener(_) | Kind::Unconnected(_) | Kind::Datagram(_) => return Err(Errno::Notconn.into()),
@@ -60,7 +60,10 @@ pub(super) fn write(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, written: u3
             Ok(from.iter().map(|slice| slice.len()).sum())
         }),
         Kind::Connection(connection) => gather(&cx.memory, iovs, count, |from, _| connection.write(from)),
-        Kind::File(file) => gather(&cx.memory, iovs, count, |from, _| file.write_vectored(from)),
+        Kind::File(file) => {
+            let appends = flags.has(Flags::APPEND);
+            gather(&cx.memory, iovs, count, |from, _| file.write(from, Place::Position, appends))
+        }
     };
     let n = cx.or_wait(fd, Interest::Write, outcome)?;
     cx.moved(n);
@@ -90,8 +93,9 @@ pub(super) fn pwrite(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, offset: u6
         return Ok(());
     }
     let file = seekable(&cx.state.fds, fd, Rights::FD_WRITE | Rights::FD_SEEK)?;
-    let n =
-        gather(&cx.memory, iovs, count, |from, done| Ok(rustix::io::pwritev(file, from, position(offset, done)?)?))?;
+    let appends = cx.state.fds.get(fd).is_some_and(|descriptor| descriptor.flags.has(Flags::APPEND));
+    let write = |from: &[IoSlice<'_>], done| file.write(from, Place::At(position(offset, done)?), appends);
+    let n = gather(&cx.memory, iovs, count, write)?;
     cx.moved(n);
     sync_as_flagged(cx, fd, n)?;
     cx.memory.put_u32(written, n)?;
@@ -109,15 +113,13 @@ pub(super) fn seek(cx: &mut Cx<'_>, fd: u32, offset: u64, whence: u32, position:
     };
     // Asking where it is does not move it.
     let needed = if to == SeekFrom::Current(0) { Rights::FD_TELL } else { Rights::FD_SEEK };
-    let mut file = seekable(&cx.state.fds, fd, needed)?;
-    let now = file.seek(to)?;
+    let now = seekable(&cx.state.fds, fd, needed)?.seek(to)?;
     cx.memory.put_u64(position, now)?;
     Ok(())
 }
 
 pub(super) fn tell(cx: &mut Cx<'_>, fd: u32, position: u32) -> Outcome {
-    let mut file = seekable(&cx.state.fds, fd, Rights::FD_TELL)?;
-    let now = file.stream_position()?;
+    let now = seekable(&cx.state.fds, fd, Rights::FD_TELL)?.seek(SeekFrom::Current(0))?;
     cx.memory.put_u64(position, now)?;
     Ok(())
 }

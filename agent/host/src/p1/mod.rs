@@ -23,7 +23,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use cap_std::fs::File;
 use tokio::time::Instant;
 use wasmi::errors::HostError;
 use wasmi::{AsContextMut, Caller, Error};
@@ -34,7 +33,7 @@ pub(crate) use self::errno::Errno;
 pub(crate) use self::sockets::Lookup;
 pub(crate) use self::table::Imports;
 
-use crate::fds::{Descriptor, Directory, Fds, Flags, Interest, Kind, Patience, Rights};
+use crate::fds::{Descriptor, Directory, Fds, File, Flags, Interest, Kind, Patience, Rights};
 use crate::memory::{Memory, OutOfBounds};
 use crate::state::State;
 

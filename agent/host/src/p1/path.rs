@@ -10,7 +10,7 @@ use crate::memory::Memory;
 pub(super) fn create_directory(cx: &mut Cx<'_>, fd: u32, path: u32, len: u32) -> Outcome {
     let path = text(&cx.memory, path, len)?;
     let directory = directory(&cx.state.fds, fd, Rights::PATH_CREATE_DIRECTORY)?;
-    directory.dir.create_dir(path)?;
+    directory.create_dir(path)?;
     Ok(())
 }
 
@@ -62,11 +62,11 @@ pub(super) fn link(
     to_len: u32,
 ) -> Outcome {
     let (from, to) = (text(&cx.memory, from, from_len)?, text(&cx.memory, to, to_len)?);
-    let source = &directory(&cx.state.fds, from_fd, Rights::PATH_LINK_SOURCE)?.dir;
-    let target = &directory(&cx.state.fds, to_fd, Rights::PATH_LINK_TARGET)?.dir;
+    let source = directory(&cx.state.fds, from_fd, Rights::PATH_LINK_SOURCE)?;
+    let target = directory(&cx.state.fds, to_fd, Rights::PATH_LINK_TARGET)?;
     if follows(follow)? {
         // Whatever it resolves to is inside, and linking resolves it inside once more.
-        source.hard_link(source.canonicalize(from)?, target, to)?;
+        source.hard_link(source.dir.canonicalize(from)?, target, to)?;
     } else {
         source.hard_link(from, target, to)?;
     }
@@ -185,7 +185,7 @@ pub(super) fn remove_directory(cx: &mut Cx<'_>, fd: u32, path: u32, len: u32) ->
     let directory = directory(&cx.state.fds, fd, Rights::PATH_REMOVE_DIRECTORY)?;
     // cap-std would take a slash at the end for the directory's own ".", which cannot be removed.
     let name = path.trim_end_matches('/');
-    directory.dir.remove_dir(if name.is_empty() { path } else { name })?;
+    directory.remove_dir(if name.is_empty() { path } else { name })?;
     Ok(())
 }
 
@@ -201,21 +201,21 @@ pub(super) fn rename(
     let (from, to) = (text(&cx.memory, from, from_len)?, text(&cx.memory, to, to_len)?);
     let source = directory(&cx.state.fds, from_fd, Rights::PATH_RENAME_SOURCE)?;
     let target = directory(&cx.state.fds, to_fd, Rights::PATH_RENAME_TARGET)?;
-    source.dir.rename(from, &target.dir, to)?;
+    source.rename(from, target, to)?;
     Ok(())
 }
 
 pub(super) fn symlink(cx: &mut Cx<'_>, target: u32, target_len: u32, fd: u32, link: u32, link_len: u32) -> Outcome {
     let (target, link) = (text(&cx.memory, target, target_len)?, text(&cx.memory, link, link_len)?);
     let directory = directory(&cx.state.fds, fd, Rights::PATH_SYMLINK)?;
-    directory.dir.symlink(target, link)?;
+    directory.symlink(target, link)?;
     Ok(())
 }
 
 pub(super) fn unlink_file(cx: &mut Cx<'_>, fd: u32, path: u32, len: u32) -> Outcome {
     let path = text(&cx.memory, path, len)?;
     let directory = directory(&cx.state.fds, fd, Rights::PATH_UNLINK_FILE)?;
-    directory.dir.remove_file(path)?;
+    directory.remove_file(path)?;
     Ok(())
 }
 

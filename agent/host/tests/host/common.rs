@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use dunlin_host::{Ended, Guest, Limits, Listener, Observer, Program, Stream};
+use dunlin_host::{Directory, Ended, Guest, Limits, Listener, Observer, Program, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -79,6 +80,11 @@ pub(crate) async fn run(program: &Program, args: &[&str]) -> (Ended, Said) {
     let (guest, record) = guest(args);
     let ended = soon(dunlin_host::run(program, guest)).await;
     (ended, record.now())
+}
+
+/// A directory to read and write, without a limit.
+pub(crate) fn directory(host: &Path, guest: &str) -> Directory {
+    Directory { host: host.to_owned(), guest: guest.to_owned(), read_only: false, bytes_max: None }
 }
 
 pub(crate) async fn listen() -> (Listener, SocketAddr) {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::common::{HELLO, compile, compile_wat, get, guest, listen, run, soon};
-use dunlin_host::{Directory, Ended, Fault, FaultKind, Guest, Limits, Listener, Program};
+use crate::common::{HELLO, compile, compile_wat, directory, get, guest, listen, run, soon};
+use dunlin_host::{Ended, Fault, FaultKind, Guest, Limits, Listener, Program};
 
 fn fault(ended: Ended) -> Fault {
     match ended {
@@ -86,13 +86,60 @@ async fn an_exit_code_is_the_guests_own() {
 async fn files_are_used_through_the_standard_library() {
     let program = compile(dunlin_guests::FILES.bytes);
     let data = tempfile::tempdir().unwrap();
-    let directories =
-        vec![Directory { host: data.path().to_owned(), guest: "/somewhere/data".to_owned(), read_only: false }];
+    let directories = vec![directory(data.path(), "/somewhere/data")];
     let (guest, record) = guest(&["files", "/somewhere/data"]);
     let ended = soon(dunlin_host::run(&program, Guest { directories, ..guest })).await;
     assert_eq!(record.now().stdout, "files: ok\n", "{ended:?}");
     exited(&ended, 0);
     assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+}
+
+/// Writes blocks to a new file in its directory until it may not.
+#[tokio::test]
+async fn a_directory_with_a_limit_is_never_fuller() {
+    const LIMIT: u64 = 100_000;
+
+    let program = compile_wat(
+        r#"(module
+             (import "wasi_snapshot_preview1" "path_open"
+               (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+             (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+             (memory (export "memory") 1)
+             (data (i32.const 0) "new")
+             (func (export "_start") (local $errno i32)
+               (if (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 3)
+                     (i32.const 1) (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 8))
+                 (then unreachable))
+               (i32.store (i32.const 16) (i32.const 1024))
+               (i32.store (i32.const 20) (i32.const 4096))
+               (loop $more
+                 (drop (call $yield))
+                 (local.set $errno (call $write (i32.load (i32.const 8)) (i32.const 16) (i32.const 1) (i32.const 12)))
+                 (br_if $more (i32.eqz (local.get $errno))))
+               (call $exit (local.get $errno))))"#,
+    );
+    let data = tempfile::tempdir().unwrap();
+    std::fs::write(data.path().join("old"), [0; 20_000]).unwrap();
+    let directories = vec![Directory { bytes_max: Some(LIMIT), ..directory(data.path(), "/data") }];
+    let (guest, _) = guest(&["fill"]);
+    let usage = Arc::clone(&guest.usage);
+    let run = dunlin_host::run(&program, Guest { directories, ..guest });
+    let watched = async {
+        let mut most = 0;
+        while usage.disk_bytes() < LIMIT / 4096 * 4096 {
+            most = usage.disk_bytes().max(most);
+            tokio::task::yield_now().await;
+        }
+        most
+    };
+    let (ended, most) = soon(async { tokio::join!(run, watched) }).await;
+    const DQUOT: u32 = 19;
+    exited(&ended, DQUOT);
+    assert!(most >= 20_000, "what was there is counted");
+    // Two names, and the blocks of the old file: the rest is the new one's.
+    assert_eq!(std::fs::metadata(data.path().join("new")).unwrap().len(), (24 - 2 - 5) * 4096);
 }
 
 #[tokio::test]
@@ -277,7 +324,7 @@ async fn a_connection_that_was_not_accepted_waits_for_the_next_guest() {
 #[tokio::test]
 async fn what_cannot_be_given_is_said_before_the_start() {
     let program = compile(dunlin_guests::EXIT.bytes);
-    let missing = Directory { host: "/nonexistent/dunlin".into(), guest: "/data".into(), read_only: true };
+    let missing = directory("/nonexistent/dunlin".as_ref(), "/data");
     let ended = dunlin_host::run(&program, Guest { directories: vec![missing], ..Guest::default() }).await;
     let Ended::NotStarted(error) = ended else { panic!("{ended:?}") };
     assert_eq!(error.to_string(), "cannot open the directory /nonexistent/dunlin");

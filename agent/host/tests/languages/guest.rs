@@ -59,7 +59,7 @@ pub(crate) fn recorded(name: &str) -> (Guest, Said) {
 }
 
 pub(crate) fn directory(host: &Path, guest: &str) -> Directory {
-    Directory { host: host.to_owned(), guest: guest.to_owned(), read_only: false }
+    Directory { host: host.to_owned(), guest: guest.to_owned(), read_only: false, bytes_max: None }
 }
 
 pub(crate) async fn listen(nonblocking: bool) -> (Listener, SocketAddr) {

@@ -54,11 +54,21 @@ impl Wasi {
         Self::with(Guest::default(), true)
     }
 
+    /// A guest that may keep so many bytes in its directory, which holds this already.
+    pub(super) fn limited(bytes_max: u64, fill: impl FnOnce(&Path)) -> Self {
+        Self::build(Guest::default(), false, Some(bytes_max), fill)
+    }
+
     /// A guest with what this one has, and the directory after its own.
-    pub(super) fn with(mut guest: Guest, read_only: bool) -> Self {
+    pub(super) fn with(guest: Guest, read_only: bool) -> Self {
+        Self::build(guest, read_only, None, |_| {})
+    }
+
+    fn build(mut guest: Guest, read_only: bool, bytes_max: Option<u64>, fill: impl FnOnce(&Path)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let root = Directory { host: directory.path().join("root"), guest: "/data".to_owned(), read_only };
+        let root = Directory { host: directory.path().join("root"), guest: "/data".to_owned(), read_only, bytes_max };
         std::fs::create_dir(&root.host).unwrap();
+        fill(&root.host);
         guest.directories.push(root);
         let state = State::new(guest).unwrap();
         Self { state, memory: vec![0; MEMORY_BYTES], attempts: 0, free: 64, directory }

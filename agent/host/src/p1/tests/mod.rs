@@ -1,6 +1,7 @@
 //! Each family of functions against the WASI documents, called as a guest calls them.
 
 mod dir;
+mod disk;
 mod escape;
 mod fds;
 mod file;

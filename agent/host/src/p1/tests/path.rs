@@ -340,7 +340,7 @@ fn what_could_block_is_not_opened() {
 fn devices() {
     use crate::guest::{Directory, Guest};
 
-    let devices = Directory { host: "/dev".into(), guest: "/dev".into(), read_only: false };
+    let devices = Directory { host: "/dev".into(), guest: "/dev".into(), read_only: false, bytes_max: None };
     let mut wasi = Wasi::with(Guest { directories: vec![devices], ..Guest::default() }, false);
     let fd = wasi.open_at(ROOT, ("null", true), 0, READ | WRITE, 0).unwrap();
     assert_eq!(wasi.fdstat(fd).unwrap().filetype, 2);
