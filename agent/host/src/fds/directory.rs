@@ -99,6 +99,10 @@ impl Directory {
 
     pub(crate) fn rename(&self, from: &str, target: &Self, to: &str) -> io::Result<()> {
         self.shares_with(target)?;
+        // A slash at its end says that a name is a directory's; on the new name, cap-std lets it pass.
+        if to.ends_with('/') && !self.dir.symlink_metadata(from)?.is_dir() {
+            return Err(Errno::NOTDIR.into());
+        }
         let Some(budget) = &self.budget else { return self.dir.rename(from, &target.dir, to) };
         let moved = self.dir.symlink_metadata(from)?;
         let replaced = target.dir.symlink_metadata(to).ok();

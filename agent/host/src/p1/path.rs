@@ -18,7 +18,7 @@ pub(super) fn filestat_get(cx: &mut Cx<'_>, fd: u32, follow: u32, path: u32, len
     let path = text(&cx.memory, path, len)?;
     let directory = directory(&cx.state.fds, fd, Rights::PATH_FILESTAT_GET)?;
     // A slash at the end follows a link, and says that a directory is meant; cap-std lets it pass.
-    let slash = path.ends_with('/');
+    let slash = path.ends_with('/') || path.ends_with("/.");
     let metadata =
         if follows(follow)? || slash { directory.dir.metadata(path)? } else { directory.dir.symlink_metadata(path)? };
     if slash && !metadata.is_dir() {

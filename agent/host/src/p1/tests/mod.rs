@@ -8,6 +8,7 @@ mod file;
 mod harness;
 mod hostile;
 mod io;
+mod kernel;
 mod path;
 mod poll;
 mod small;
