@@ -7,7 +7,8 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// The folders of this one that hold a guest.
-const GUESTS: &[&str] = &["hello", "spin", "eat-memory", "overflow", "trap", "panic", "exit", "env", "files", "clock"];
+const GUESTS: &[&str] =
+    &["hello", "keep-alive", "spin", "eat-memory", "overflow", "trap", "panic", "exit", "env", "files", "clock"];
 
 const TARGET: &str = "wasm32-wasip1";
 

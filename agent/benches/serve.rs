@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dunlin_guests::{HELLO, SPIN};
+use dunlin_guests::{HELLO, KEEP_ALIVE, SPIN};
 use dunlin_host::{Guest, Limits, Listener, Observer, Program, Usage, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
@@ -48,35 +48,6 @@ const KEPT: &str = "HTTP/1.1 200 OK\r\n\
     \r\n\
     Hello, WASM!";
 
-/// A server that keeps its connection: one read, one write, until the client closes it.
-fn keep_alive_guest() -> Vec<u8> {
-    let response = KEPT.replace("\r\n", "\\0d\\0a");
-    let len = KEPT.len();
-    wat::parse_str(format!(
-        r#"(module
-             (import "wasi_snapshot_preview1" "sock_accept" (func $accept (param i32 i32 i32) (result i32)))
-             (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
-             (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
-             (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
-             (memory (export "memory") 1)
-             (data (i32.const 256) "{response}")
-             (func (export "_start")
-               (i32.store (i32.const 8) (i32.const 1024)) (i32.store (i32.const 12) (i32.const 8192))
-               (i32.store (i32.const 16) (i32.const 256)) (i32.store (i32.const 20) (i32.const {len}))
-               (loop $next
-                 (if (call $accept (i32.const 3) (i32.const 0) (i32.const 0)) (then unreachable))
-                 (block $gone
-                   (loop $again
-                     (br_if $gone (call $read (i32.load (i32.const 0)) (i32.const 8) (i32.const 1) (i32.const 4)))
-                     (br_if $gone (i32.eqz (i32.load (i32.const 4))))
-                     (br_if $gone (call $write (i32.load (i32.const 0)) (i32.const 16) (i32.const 1) (i32.const 4)))
-                     (br $again)))
-                 (drop (call $close (i32.load (i32.const 0))))
-                 (br $next))))"#
-    ))
-    .unwrap()
-}
-
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
@@ -101,11 +72,14 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(1);
 
 fn requests() {
-    println!("\nrequests per second, {CLIENTS} clients, {ROUNDS} rounds of {ROUND:?} in turn, median");
+    println!("\nrequests per second, {ROUNDS} rounds of {ROUND:?} in turn, median");
     let close = Program::compile(HELLO.bytes, &Limits::default()).unwrap();
-    let kept = Program::compile(&keep_alive_guest(), &Limits::default()).unwrap();
-    compare("a connection each", [guest_server(close), native_server(native_close)], close_client);
-    compare("keep-alive, one connection", [guest_server(kept), native_server(native_kept)], kept_client);
+    let kept = Program::compile(KEEP_ALIVE.bytes, &Limits::default()).unwrap();
+    let servers = [guest_server(close), native_server(native_close)];
+    compare("a connection each request", servers, CLIENTS, close_client);
+    let servers = [guest_server(kept), native_server(|socket| keep_alive::serve(socket).unwrap())];
+    compare("kept, one connection", servers, 1, kept_client);
+    compare("kept, four connections", servers, CLIENTS, kept_client);
 }
 
 /// Both servers live on threads of their own, which end with the program.
@@ -117,19 +91,21 @@ fn guest_server(program: Program) -> SocketAddr {
     address
 }
 
-fn native_server(answer: fn(TcpStream) -> std::io::Result<()>) -> SocketAddr {
+fn native_server(serve: fn(TcpListener)) -> SocketAddr {
     let (socket, address) = bind();
-    thread::spawn(move || {
-        for connection in socket.incoming() {
-            // As in the guest: a client that goes away is no reason to stop.
-            let _ = connection.and_then(answer);
-        }
-    });
+    thread::spawn(move || serve(socket));
     address
 }
 
 /// `guests/hello`, word for word.
-fn native_close(mut connection: TcpStream) -> std::io::Result<()> {
+fn native_close(socket: TcpListener) {
+    for connection in socket.incoming() {
+        // As in the guest: a client that goes away is no reason to stop.
+        let _ = connection.and_then(answer);
+    }
+}
+
+fn answer(mut connection: TcpStream) -> std::io::Result<()> {
     let head = BufReader::new((&connection).take(8 * 1024)).lines();
     for line in head {
         if line?.is_empty() {
@@ -139,46 +115,36 @@ fn native_close(mut connection: TcpStream) -> std::io::Result<()> {
     connection.write_all(CLOSE.as_bytes())
 }
 
-fn native_kept(mut connection: TcpStream) -> std::io::Result<()> {
-    let mut buffer = [0; 8192];
-    while connection.read(&mut buffer)? != 0 {
-        connection.write_all(KEPT.as_bytes())?;
-    }
-    Ok(())
-}
-
-fn compare(name: &str, [guest, native]: [SocketAddr; 2], client: fn(SocketAddr, Instant) -> usize) {
+fn compare(name: &str, [guest, native]: [SocketAddr; 2], clients: usize, client: fn(SocketAddr, Instant) -> usize) {
     let mut rates = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         for (address, rates) in [guest, native].into_iter().zip(&mut rates) {
-            rates.push(client(address, Instant::now() + ROUND) as f64 / ROUND.as_secs_f64());
+            let until = Instant::now() + ROUND;
+            let done = thread::scope(|scope| {
+                let clients = (0..clients).map(|_| scope.spawn(move || client(address, until))).collect::<Vec<_>>();
+                clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
+            });
+            rates.push(done as f64 / ROUND.as_secs_f64());
         }
     }
     let [guest, native] = rates.map(|mut rates| {
         rates.sort_by(f64::total_cmp);
         rates[ROUNDS / 2]
     });
-    println!("  {name:28} guest {guest:8.0}  native {native:8.0}  ratio {:.2}", guest / native);
+    println!("  {name:26} guest {guest:8.0}  native {native:8.0}  ratio {:.2}", guest / native);
 }
 
 fn close_client(address: SocketAddr, until: Instant) -> usize {
-    let done = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                let mut answer = Vec::new();
-                while Instant::now() < until {
-                    let mut connection = TcpStream::connect(address).unwrap();
-                    connection.write_all(REQUEST).unwrap();
-                    answer.clear();
-                    connection.read_to_end(&mut answer).unwrap();
-                    assert_eq!(answer, CLOSE.as_bytes());
-                    done.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    done.into_inner()
+    let (mut answer, mut done) = (Vec::new(), 0);
+    while Instant::now() < until {
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.write_all(REQUEST).unwrap();
+        answer.clear();
+        connection.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer, CLOSE.as_bytes());
+        done += 1;
+    }
+    done
 }
 
 fn kept_client(address: SocketAddr, until: Instant) -> usize {
