@@ -44,6 +44,8 @@ async fn an_app_keeps_its_data_where_the_board_says_and_shares_what_its_owner_na
     assert_eq!(why.await, "it exited with 0");
     let why = outcome(FILES.bytes, |_| {}, |asks| asks.data_bytes = 4 << 20);
     assert_eq!(why.await, "it exited with 0", "/data is what it uses without an argument");
+    let why = outcome(FILES.bytes, |_| {}, |asks| asks.data_bytes = 64 << 10).await;
+    assert!(why.contains("exited with 1"), "it keeps no more than it asked for: {why}");
     let why = outcome(FILES.bytes, |_| {}, |_| {}).await;
     assert!(why.contains("exited with 1"), "there is no /data that it did not ask for: {why}");
 }

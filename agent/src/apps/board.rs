@@ -31,12 +31,14 @@ impl Board {
             let host = self.apps.join(app.as_str()).join("data");
             let failed = |error: io::Error| format!("cannot create {}: {error}", host.display());
             std::fs::create_dir_all(&host).map_err(failed)?;
-            directories.push(Directory { host, guest: DATA.into(), read_only: false });
+            let bytes_max = Some(setup.data_bytes);
+            directories.push(Directory { host, guest: DATA.into(), read_only: false, bytes_max });
         }
         for mount in &setup.mounts {
             let path = self.directories.get(&mount.name);
             let host = path.ok_or_else(|| format!("this board has no directory {}", mount.name))?.clone();
-            directories.push(Directory { host, guest: format!("/{}", mount.name), read_only: !mount.write });
+            let (guest, read_only) = (format!("/{}", mount.name), !mount.write);
+            directories.push(Directory { host, guest, read_only, bytes_max: None });
         }
         Ok(directories)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::common::{HELLO, compile, compile_wat, directory, get, guest, listen, run, soon};
-use dunlin_host::{Ended, Fault, FaultKind, Guest, Limits, Listener, Program};
+use dunlin_host::{Directory, Ended, Fault, FaultKind, Guest, Limits, Listener, Program};
 
 fn fault(ended: Ended) -> Fault {
     match ended {
