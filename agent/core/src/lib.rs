@@ -14,6 +14,7 @@ pub mod wire;
 
 pub mod trust;
 
+pub mod depot;
 pub mod moment;
 pub mod policy;
 pub mod reconcile;

@@ -70,11 +70,19 @@ pub const DATA_BYTES: u64 = 64 * 1024 * 1024;
 /// waits behind the data for too long.
 pub const TRANSFER_WINDOW: usize = 4;
 
-/// Milliseconds without a chunk after which a device says on `want` what it misses.
+/// Milliseconds without a chunk after which a device says on `want` what it misses; up to a quarter
+/// less by chance, so that boards do not ask as one.
 pub const TRANSFER_PATIENCE_MS: u64 = 2_000;
 
 /// Milliseconds that the patience grows to by doubling while nobody answers.
 pub const TRANSFER_PATIENCE_MS_MAX: u64 = 60_000;
+
+/// Bytes of a bitmap on `want`: a bit for each of the smallest chunks of the largest module.
+pub const WANT_BYTES_MAX: usize = MODULE_BYTES_MAX as usize / CHUNK_BYTES_MIN as usize / 8;
+
+/// Milliseconds in which a depot sends a chunk once, however many want it: who missed it and hears
+/// nothing more asks again no sooner.
+pub const ANSWER_ONCE_MS: u64 = TRANSFER_PATIENCE_MS - TRANSFER_PATIENCE_MS / 4;
 
 /// Milliseconds before the first restart of an app; doubled each time up to the maximum.
 pub const RESTART_MS: u64 = 250;

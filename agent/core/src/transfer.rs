@@ -1,54 +1,17 @@
 //! Which chunk of a module to ask for next, and when to say that nobody answers.
 //!
-//! A window of exact topics is subscribed to at a time: a wildcard would silently lose every
-//! retained chunk above the broker's queue. This machine knows no socket and no file: it is told
-//! what arrived and asked what to do, and what it answers is done before it is asked again.
+//! Where the broker retains, a window of exact topics is subscribed to at a time: a wildcard would
+//! silently lose every retained chunk above the broker's queue. Where it doesn't, all chunks are
+//! listened to at once, because each passes by only when a depot answers somebody. This machine knows
+//! no socket and no file: it is told what arrived and asked what to do, and what it answers is done
+//! before it is asked again.
 
-use alloc::{
-    collections::{BTreeSet, VecDeque},
-    vec,
-    vec::Vec,
+use alloc::collections::{BTreeSet, VecDeque};
+
+use crate::{
+    Backoff, Moment, Refusal, limits, trust,
+    wire::{Bitmap, Module},
 };
-
-use crate::{Moment, Refusal, limits, trust, wire::Module};
-
-/// One bit a chunk, least significant bit of each byte first; set means it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bitmap {
-    bytes: Vec<u8>,
-    count: u32,
-}
-
-impl Bitmap {
-    /// Of `count` chunks, none there.
-    pub fn new(count: u32) -> Self {
-        Self { bytes: vec![0; count.div_ceil(8) as usize], count }
-    }
-
-    /// Marks a chunk as there.
-    pub fn set(&mut self, index: u32) {
-        if let Some(byte) = self.bytes.get_mut(index as usize / 8) {
-            *byte |= 1 << (index % 8);
-        }
-    }
-
-    /// Whether a chunk is there.
-    pub fn has(&self, index: u32) -> bool {
-        self.bytes.get(index as usize / 8).is_some_and(|byte| byte & (1 << (index % 8)) != 0)
-    }
-
-    /// The chunks that are not there, in order.
-    pub fn missing(&self) -> impl Iterator<Item = u32> {
-        (0..self.count).filter(|index| !self.has(*index))
-    }
-
-    /// The bitmap of what is missing, as it is published on `want`.
-    pub fn wanted(&self) -> Vec<u8> {
-        let mut wanted = Self::new(self.count);
-        self.missing().for_each(|index| wanted.set(index));
-        wanted.bytes
-    }
-}
 
 /// What the driver is to do for a transfer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +20,50 @@ pub enum Ask {
     Subscribe(u32),
     /// A chunk came: its topic is of no interest any more.
     Unsubscribe(u32),
-    /// Nothing came for a while: publish this bitmap of what is missing on `want`.
-    Want(Vec<u8>),
+    /// Subscribe to the topics of all chunks.
+    SubscribeAll,
+    /// Every chunk came: none is of interest any more.
+    UnsubscribeAll,
+    /// Nothing came for a while: publish this set of what is missing on `want`.
+    Want(Bitmap),
+}
+
+/// How long to wait for an answer before asking (again): ever longer while nobody says anything.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    backoff: Backoff,
+    ends: Moment,
+}
+
+impl Patience {
+    /// Begins to wait. The seed should differ from board to board: they ask at different times, and
+    /// who hears the answer to another needs not ask.
+    pub fn new(seed: u64, now: Moment) -> Self {
+        let backoff = Backoff::new(limits::TRANSFER_PATIENCE_MS, limits::TRANSFER_PATIENCE_MS_MAX, seed);
+        let mut patience = Self { backoff, ends: now };
+        patience.heard(now);
+        patience
+    }
+
+    /// Somebody answers: it begins anew.
+    pub fn heard(&mut self, now: Moment) {
+        self.backoff.reset();
+        self.ends = now + self.backoff.wait_ms();
+    }
+
+    /// Whether to ask now; then it is longer until the next time.
+    pub fn is_over(&mut self, now: Moment) -> bool {
+        let over = now >= self.ends;
+        if over {
+            self.ends = now + self.backoff.wait_ms();
+        }
+        over
+    }
+
+    /// When it ends.
+    pub const fn ends(&self) -> Moment {
+        self.ends
+    }
 }
 
 /// A module on its way.
@@ -68,23 +73,24 @@ pub struct Transfer {
     have: Bitmap,
     asked: BTreeSet<u32>,
     done: VecDeque<u32>,
-    connected: bool,
-    patience_ms: u64,
-    impatient_at: Moment,
+    session: Option<Session>,
+    patience: Patience,
+}
+
+/// What there is of a session with the broker.
+#[derive(Clone, Copy, Debug)]
+enum Session {
+    /// The broker retains: exact topics are asked for.
+    Exact,
+    /// It doesn't: all are listened to, once that is asked for.
+    All { listening: bool },
 }
 
 impl Transfer {
-    /// A transfer of what is missing of a module.
-    pub fn new(module: Module, have: Bitmap) -> Self {
-        Self {
-            module,
-            have,
-            asked: BTreeSet::new(),
-            done: VecDeque::new(),
-            connected: false,
-            patience_ms: limits::TRANSFER_PATIENCE_MS,
-            impatient_at: Moment(0),
-        }
+    /// A transfer of what is missing of a module. The seed spreads when boards ask.
+    pub fn new(module: Module, have: Bitmap, seed: u64) -> Self {
+        let patience = Patience::new(seed, Moment(0));
+        Self { module, have, asked: BTreeSet::new(), done: VecDeque::new(), session: None, patience }
     }
 
     /// The module that is on its way.
@@ -97,17 +103,18 @@ impl Transfer {
         self.have.missing().next().is_none()
     }
 
-    /// The session with the broker is up: what was subscribed to in an earlier one is forgotten.
-    pub fn handle_connected(&mut self, now: Moment) {
+    /// The session with a broker that retains, or doesn't, is up: what was subscribed to in an
+    /// earlier one is forgotten.
+    pub fn handle_connected(&mut self, retains: bool, now: Moment) {
         self.asked.clear();
         self.done.clear();
-        self.connected = true;
-        self.heard(now);
+        self.session = Some(if retains { Session::Exact } else { Session::All { listening: false } });
+        self.patience.heard(now);
     }
 
     /// The session with the broker is gone.
     pub fn handle_disconnected(&mut self) {
-        self.connected = false;
+        self.session = None;
     }
 
     /// A chunk came. Where to write it, in bytes from the module's start; nothing if it is there already.
@@ -122,49 +129,54 @@ impl Transfer {
             return Ok(None);
         }
         self.have.set(index);
-        self.heard(now);
+        self.patience.heard(now);
         Ok(self.module.range(index).map(|(offset, _)| offset))
     }
 
     /// What to do now, one thing at a time; nothing until something happens or [`poll_timeout`](Self::poll_timeout).
     pub fn poll_ask(&mut self, now: Moment) -> Option<Ask> {
-        if !self.connected {
-            return None;
+        let session = self.session.as_mut()?;
+        let complete = self.have.missing().next().is_none();
+        match session {
+            Session::All { listening } if *listening == complete => {
+                *listening = !complete;
+                return Some(if complete { Ask::UnsubscribeAll } else { Ask::SubscribeAll });
+            }
+            Session::All { .. } => {}
+            Session::Exact => {
+                if let Some(ask) = self.poll_window() {
+                    return Some(ask);
+                }
+            }
         }
+        (!complete && self.patience.is_over(now)).then(|| Ask::Want(self.have.wanted()))
+    }
+
+    fn poll_window(&mut self) -> Option<Ask> {
         if let Some(index) = self.done.pop_front() {
             return Some(Ask::Unsubscribe(index));
         }
-        if self.asked.len() < limits::TRANSFER_WINDOW {
-            let next = self.have.missing().find(|index| !self.asked.contains(index));
-            if let Some(index) = next {
-                self.asked.insert(index);
-                return Some(Ask::Subscribe(index));
-            }
+        if self.asked.len() >= limits::TRANSFER_WINDOW {
+            return None;
         }
-        if !self.is_complete() && now >= self.impatient_at {
-            self.patience_ms = (self.patience_ms * 2).min(limits::TRANSFER_PATIENCE_MS_MAX);
-            self.impatient_at = now + self.patience_ms;
-            return Some(Ask::Want(self.have.wanted()));
-        }
-        None
+        let next = self.have.missing().find(|index| !self.asked.contains(index))?;
+        self.asked.insert(next);
+        Some(Ask::Subscribe(next))
     }
 
     /// When to ask again at the latest.
     pub fn poll_timeout(&self) -> Option<Moment> {
-        (self.connected && !self.is_complete()).then_some(self.impatient_at)
-    }
-
-    fn heard(&mut self, now: Moment) {
-        self.patience_ms = limits::TRANSFER_PATIENCE_MS;
-        self.impatient_at = now + self.patience_ms;
+        (self.session.is_some() && !self.is_complete()).then(|| self.patience.ends())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     const CHUNK: u32 = 1024;
+    const SEED: u64 = 7;
 
     fn bytes(len: usize) -> Vec<u8> {
         (0..len).map(|i| (i / 7) as u8).collect()
@@ -182,9 +194,9 @@ mod tests {
     fn asks_for_a_window_of_exact_chunks_and_moves_it() {
         let whole = bytes(6 * 1024 + 5);
         let module = Module::describe(&whole, CHUNK);
-        let mut transfer = Transfer::new(module, Bitmap::new(7));
+        let mut transfer = Transfer::new(module, Bitmap::new(7), SEED);
         assert_eq!(asks(&mut transfer, Moment(0)), [], "nothing before there is a session");
-        transfer.handle_connected(Moment(0));
+        transfer.handle_connected(true, Moment(0));
         let window: Vec<_> = (0..4).map(Ask::Subscribe).collect();
         assert_eq!(asks(&mut transfer, Moment(0)), window);
         assert_eq!(transfer.handle_chunk(2, chunk(&whole, 2), Moment(1)), Ok(Some(2048)));
@@ -201,8 +213,8 @@ mod tests {
     #[test]
     fn a_bad_chunk_is_refused_and_stays_wanted() {
         let whole = bytes(2048);
-        let mut transfer = Transfer::new(Module::describe(&whole, CHUNK), Bitmap::new(2));
-        transfer.handle_connected(Moment(0));
+        let mut transfer = Transfer::new(Module::describe(&whole, CHUNK), Bitmap::new(2), SEED);
+        transfer.handle_connected(true, Moment(0));
         asks(&mut transfer, Moment(0));
         for (index, bytes) in [(0, &whole[1..1025]), (0, &whole[..1023]), (2, &whole[..1024]), (u32::MAX, &[][..])] {
             let refusal = transfer.handle_chunk(index, bytes, Moment(0)).unwrap_err();
@@ -216,19 +228,47 @@ mod tests {
         let whole = bytes(3 * 1024);
         let mut have = Bitmap::new(3);
         have.set(1);
-        let mut transfer = Transfer::new(Module::describe(&whole, CHUNK), have);
-        transfer.handle_connected(Moment(0));
+        let wanted = have.wanted();
+        let mut transfer = Transfer::new(Module::describe(&whole, CHUNK), have, SEED);
+        transfer.handle_connected(true, Moment(0));
         assert_eq!(asks(&mut transfer, Moment(0)), [Ask::Subscribe(0), Ask::Subscribe(2)]);
         let mut at = Moment(0);
-        for gap in [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
-            at = at + gap;
-            assert_eq!(transfer.poll_timeout(), Some(at));
+        for full in [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000] {
+            let next = transfer.poll_timeout().unwrap();
+            let gap = next.since(at);
+            assert!((full - full / 4..=full).contains(&gap), "{gap} of {full}");
+            at = next;
             assert_eq!(asks(&mut transfer, Moment(at.0 - 1)), []);
-            assert_eq!(asks(&mut transfer, at), [Ask::Want([0b101].into())]);
+            assert_eq!(asks(&mut transfer, at), [Ask::Want(wanted.clone())]);
         }
+        assert_eq!(wanted.encode(), [0b101]);
         transfer.handle_disconnected();
         assert_eq!((transfer.poll_timeout(), transfer.poll_ask(at)), (None, None));
-        transfer.handle_connected(at);
+        transfer.handle_connected(true, at);
         assert_eq!(asks(&mut transfer, at), [Ask::Subscribe(0), Ask::Subscribe(2)]);
+    }
+
+    #[test]
+    fn where_nothing_is_retained_all_chunks_are_listened_to() {
+        let whole = bytes(6 * 1024);
+        let mut transfer = Transfer::new(Module::describe(&whole, CHUNK), Bitmap::new(6), SEED);
+        transfer.handle_connected(false, Moment(0));
+        assert_eq!(asks(&mut transfer, Moment(0)), [Ask::SubscribeAll]);
+        assert_eq!(asks(&mut transfer, Moment(2_000)), [Ask::Want(Bitmap::new(6).wanted())]);
+        for index in [3, 0, 1, 2, 5] {
+            transfer.handle_chunk(index, chunk(&whole, index), Moment(2_100)).unwrap();
+            assert_eq!(asks(&mut transfer, Moment(2_100)), []);
+        }
+        transfer.handle_chunk(4, chunk(&whole, 4), Moment(2_200)).unwrap();
+        assert_eq!(asks(&mut transfer, Moment(9_000)), [Ask::UnsubscribeAll]);
+        assert_eq!(transfer.poll_timeout(), None);
+    }
+
+    #[test]
+    fn boards_with_other_seeds_ask_at_other_times() {
+        let mut ends: Vec<_> = (0..10).map(|seed| Patience::new(seed, Moment(0)).ends()).collect();
+        ends.sort();
+        ends.dedup();
+        assert!(ends.len() > 5, "{ends:?}");
     }
 }

@@ -9,10 +9,9 @@ use common::{
 };
 use dunlin_core::{
     Code, limits,
-    transfer::Bitmap,
     trust::{accept_plan, check_chunk, check_module, first_root, verify_release},
     wire::{
-        Assignment, Digest, Document, Envelope, Listen, Module, Mount, Plan, Probe, Protocol, Publish, Release,
+        Assignment, Bitmap, Digest, Document, Envelope, Listen, Module, Mount, Plan, Probe, Protocol, Publish, Release,
         ReleaseRole, Root, Start, Term,
     },
 };
@@ -328,8 +327,30 @@ mod module {
             have.set(index);
         }
         assert_eq!(have.missing().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 9, 10]);
-        assert_eq!(have.wanted(), [0b0111_1110, 0b0000_0110]);
-        assert_eq!(Bitmap::new(0).wanted(), []);
+        assert_eq!(have.wanted().encode(), [0b0111_1110, 0b0000_0110]);
+        assert_eq!(Bitmap::new(0).wanted().encode(), []);
+    }
+
+    #[test]
+    fn a_bitmap_has_the_length_that_its_chunks_need_and_nothing_behind_the_last() {
+        for (bytes, count, code) in [
+            (&[0xff, 0x07][..], 11, None),
+            (&[0xff], 8, None),
+            (&[], 0, None),
+            (&[0xff, 0x0f], 11, Some(Code::Malformed)),
+            (&[0xff], 11, Some(Code::Malformed)),
+            (&[0xff, 0, 0], 11, Some(Code::Malformed)),
+            (&[0], 0, Some(Code::Malformed)),
+            (&[0; limits::WANT_BYTES_MAX + 1], u32::MAX, Some(Code::Oversized)),
+        ] {
+            let decoded = Bitmap::decode(bytes, count);
+            assert_eq!(decoded.as_ref().err().map(|refusal| refusal.code), code, "{bytes:?} for {count}");
+            if let Ok(bitmap) = decoded {
+                assert_eq!((bitmap.encode().as_slice(), bitmap.present().count()), (bytes, count as usize));
+            }
+        }
+        let all = Bitmap::new(65_536).wanted();
+        assert_eq!(Bitmap::decode(&all.encode(), 65_536).unwrap(), all, "the largest module's");
     }
 }
 

@@ -10,8 +10,8 @@ use common::{
 use dunlin_core::{
     Code, trust,
     wire::{
-        Digest, Document, Envelope, Listen, Mount, Plan, Probe, Protocol, Publish, Release, ReleaseRole, Restart, Root,
-        Selector, Start, Term, Timestamp,
+        Bitmap, Digest, Document, Envelope, Listen, Mount, Plan, Probe, Protocol, Publish, Release, ReleaseRole,
+        Restart, Root, Selector, Start, Term, Timestamp,
         plan::Labels,
         state::{AppState, DeviceState, Event, NextState, Phase, PlanState, Refused, What},
     },
@@ -84,6 +84,15 @@ fn root() {
 #[test]
 fn release_() {
     both_ways(&full_release(), "golden/release.hex");
+}
+
+#[test]
+fn want() {
+    let mut wanted = Bitmap::new(19);
+    [0, 1, 9, 15, 18].into_iter().for_each(|index| wanted.set(index));
+    golden("golden/want.hex", &hex(&wanted.encode()));
+    assert_eq!(Bitmap::decode(&from_hex("golden/want.hex"), 19).unwrap(), wanted);
+    assert_eq!(wanted.encode(), [0b0000_0011, 0b1000_0010, 0b0000_0100]);
 }
 
 #[test]

@@ -46,16 +46,18 @@ impl Driver {
     fn handle_connected(&mut self, abilities: Abilities) {
         tracing::info!(fleet = %self.root().fleet, device = %self.device, "connected");
         if !abilities.retain {
-            tracing::warn!("this broker keeps no retained messages: plans arrive only while this device is connected");
+            tracing::warn!(
+                "this broker keeps no retained messages: what it does not pass on just now, a depot must have"
+            );
         }
         self.around.watch.link(Ok(()));
-        self.connected = true;
+        (self.connected, self.retains) = (true, abilities.retain);
         self.asked.clear();
         self.link.subscribe(self.topics.format(&Topic::Root(self.roots.next_version())));
         self.link.subscribe(self.topics.format(&Topic::Plan));
         self.reporter.online(&mut self.link);
         let now = self.around.clock.now();
-        self.fetches.values_mut().for_each(|fetch| fetch.handle_connected(now));
+        self.fetches.values_mut().for_each(|fetch| fetch.handle_connected(abilities.retain, now));
     }
 
     async fn handle_message(&mut self, topic: &str, payload: Bytes) {
@@ -98,7 +100,7 @@ impl Driver {
         self.reconsider();
         // What was refused under the last root may be good under this one, and brokers send a
         // retained message once for each subscription.
-        for release in std::mem::take(&mut self.asked) {
+        for release in std::mem::take(&mut self.asked).into_keys() {
             self.link.unsubscribe(self.topics.format(&Topic::Release(release)));
         }
         self.link.unsubscribe(self.topics.format(&Topic::Plan));

@@ -16,10 +16,11 @@ use std::{
 };
 
 use dunlin_core::{
-    Code,
+    Code, Moment,
     policy::Policy,
     reconcile::{Actual, Ran},
     refusal::Refusal,
+    transfer::Patience,
     trust::{self, Chain, Verified},
     wire::{
         AppName, Assignment, DeviceId, Digest, Plan, Protocol, Root, Timestamp, Topic, Topics,
@@ -59,8 +60,12 @@ pub(crate) struct Driver {
     store: Arc<Store>,
     link: Link,
     connected: bool,
-    /// Releases that were subscribed to in this session.
-    asked: BTreeSet<Digest>,
+    /// Whether the broker keeps retained messages.
+    retains: bool,
+    /// Releases that were subscribed to in this session, and when to say that they are wanted.
+    asked: BTreeMap<Digest, Patience>,
+    /// When the next of them is to be said.
+    ask_at: Option<Moment>,
     fetches: BTreeMap<Digest, Fetch>,
     downloads: Downloads,
     /// Modules that are being finished on a blocking thread.
@@ -111,7 +116,9 @@ impl Driver {
             store,
             link,
             connected: false,
-            asked: BTreeSet::new(),
+            retains: true,
+            asked: BTreeMap::new(),
+            ask_at: None,
             fetches: BTreeMap::new(),
             downloads: Downloads::new(config.http),
             finishing: BTreeSet::new(),
@@ -164,7 +171,7 @@ impl Driver {
 
     /// What happens next. Dropping the future loses nothing.
     pub(crate) async fn input(&mut self) -> Input {
-        let deadline = self.fetches.values().filter_map(Fetch::poll_timeout).min();
+        let deadline = self.fetches.values().filter_map(Fetch::poll_timeout).chain(self.ask_at).min();
         let deadline = deadline.map(|at| self.around.clock.instant(at)).into_iter().chain(self.stale_at()).min();
         let time = async {
             match deadline {
@@ -239,7 +246,7 @@ impl Driver {
             if let Err(failure) = self.store.disk().remove(&self.store.release_path(&release)) {
                 tracing::error!("{failure}");
             }
-            if self.asked.remove(&release) {
+            if self.asked.remove(&release).is_some() {
                 self.link.unsubscribe(self.topics.format(&Topic::Release(release)));
             }
         }

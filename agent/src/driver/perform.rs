@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, path::Path};
 use dunlin_core::{
     policy::Setup,
     reconcile::{Action, Last, Ran, Trial, reconcile},
+    transfer::Patience,
     trust::{Verified, check_fresh, may_widen, verify_release},
-    wire::{AppName, Assignment, Digest, Release, ReleaseRef, Topic, encode},
+    wire::{AppName, Assignment, Bitmap, Digest, Release, ReleaseRef, Topic, encode},
 };
 
 use super::{Driver, jobs};
@@ -18,6 +19,7 @@ impl Driver {
         let assignments = self.assignments();
         self.look_at_the_time();
         self.forget(&assignments);
+        self.ask_at = None;
         let references: Vec<_> = assignments.iter().collect();
         for action in reconcile(&references, &self.policy, &self.actual) {
             self.perform(action);
@@ -97,8 +99,8 @@ impl Driver {
     fn perform(&mut self, action: Action) {
         match action {
             Action::FetchRelease { order, .. } => {
-                if self.connected && self.asked.insert(order.digest) {
-                    self.link.subscribe(self.topics.format(&Topic::Release(order.digest)));
+                if self.connected {
+                    self.ask_for_release(order.digest);
                 }
             }
             Action::FetchModule { release, .. } => self.fetch_module(release),
@@ -114,6 +116,22 @@ impl Driver {
         }
     }
 
+    /// Subscribes to a release, and says that it is wanted when nobody has it.
+    fn ask_for_release(&mut self, release: Digest) {
+        let now = self.around.clock.now();
+        let patience = self.asked.entry(release).or_insert_with(|| {
+            self.link.subscribe(self.topics.format(&Topic::Release(release)));
+            // Only spreads when boards ask: without randomness that is just not spread.
+            Patience::new(getrandom::u64().unwrap_or_default(), now)
+        });
+        if patience.is_over(now) {
+            // To a depot it is one chunk.
+            let wanted = Bitmap::new(1).wanted();
+            self.link.publish(self.topics.format(&Topic::Want(release)), wanted.encode(), false);
+        }
+        self.ask_at = self.ask_at.into_iter().chain([patience.ends()]).min();
+    }
+
     fn fetch_module(&mut self, release: Digest) {
         let Some(release) = self.actual.releases.get(&release) else { return };
         let (module, urls) = (release.module.clone(), release.urls.clone());
@@ -123,7 +141,7 @@ impl Driver {
         match Fetch::resume(&self.store, module, &urls, &mut self.downloads) {
             Ok(mut fetch) => {
                 if self.connected {
-                    fetch.handle_connected(self.around.clock.now());
+                    fetch.handle_connected(self.retains, self.around.clock.now());
                 }
                 self.fetches.insert(fetch.digest(), fetch);
             }
@@ -177,7 +195,7 @@ impl Driver {
     /// Ends what no assignment needs any more.
     fn forget(&mut self, assignments: &[Assignment]) {
         let mut ordered: BTreeSet<_> = assignments.iter().map(|a| a.release.digest).collect();
-        for release in self.asked.extract_if(.., |release| !ordered.contains(release)) {
+        for (release, _) in self.asked.extract_if(.., |release, _| !ordered.contains(release)) {
             self.link.unsubscribe(self.topics.format(&Topic::Release(release)));
         }
         // What ran last may have to run again.

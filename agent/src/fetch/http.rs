@@ -8,9 +8,8 @@ use std::{ops::Range, time::Duration};
 use bytes::{Bytes, BytesMut};
 use dunlin_core::{
     Refusal,
-    transfer::Bitmap,
     trust::check_chunk,
-    wire::{Digest, Module},
+    wire::{Bitmap, Digest, Module},
 };
 use reqwest::{Client, StatusCode, header, redirect};
 use tokio::{sync::mpsc, task::JoinHandle};

@@ -44,15 +44,17 @@ impl Fetch {
         let part = store.part(module.clone())?;
         let have = part.present()?;
         let download = downloads.start(&module, urls, &have);
-        Ok(Self { transfer: Transfer::new(module, have), part, download })
+        // Only spreads when boards ask: without randomness that is just not spread.
+        let seed = getrandom::u64().unwrap_or_default();
+        Ok(Self { transfer: Transfer::new(module, have, seed), part, download })
     }
 
     pub(crate) fn digest(&self) -> Digest {
         self.transfer.module().sha256
     }
 
-    pub(crate) fn handle_connected(&mut self, now: Moment) {
-        self.transfer.handle_connected(now);
+    pub(crate) fn handle_connected(&mut self, retains: bool, now: Moment) {
+        self.transfer.handle_connected(retains, now);
     }
 
     pub(crate) fn handle_disconnected(&mut self) {
@@ -84,8 +86,10 @@ impl Fetch {
             match ask {
                 Ask::Subscribe(index) => link.subscribe(chunk(index)),
                 Ask::Unsubscribe(index) => link.unsubscribe(chunk(index)),
-                Ask::Want(bitmap) => {
-                    link.publish(topics.format(&Topic::Want(digest)), bitmap, false);
+                Ask::SubscribeAll => link.subscribe(topics.every_chunk(&digest)),
+                Ask::UnsubscribeAll => link.unsubscribe(topics.every_chunk(&digest)),
+                Ask::Want(wanted) => {
+                    link.publish(topics.format(&Topic::Want(digest)), wanted.encode(), false);
                 }
             }
         }

@@ -27,7 +27,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 /// What is published by the broker when it hears nothing more of us.
 #[derive(Clone, Debug)]
 pub struct Will {
-    /// The topic; the message is retained.
+    /// The topic; the message is retained, where the broker can.
     pub topic: String,
     /// The message.
     pub payload: Vec<u8>,
@@ -84,6 +84,8 @@ pub struct Link {
     will: Option<Will>,
     outbox: Outbox,
     backoff: Backoff,
+    /// Whether the broker keeps retained messages, as far as it is known.
+    retains: bool,
     state: State,
     given_up: VecDeque<Event>,
 }
@@ -106,6 +108,7 @@ impl Link {
             will,
             outbox: Outbox::default(),
             backoff: Backoff::new(limits::RECONNECT_MS, limits::RECONNECT_MS_MAX, seed),
+            retains: true,
             state: State::Down { retry_at: Instant::now() },
             given_up: VecDeque::new(),
         }
@@ -122,7 +125,7 @@ impl Link {
                 State::Closed => pending().await,
                 State::Down { retry_at } => {
                     tokio::time::sleep_until(*retry_at).await;
-                    match Session::open(&self.broker, &self.client_id, self.will.as_ref()) {
+                    match Session::open(&self.broker, &self.client_id, self.will.as_ref(), self.retains) {
                         Ok(session) => self.state = State::Up { session, connected_at: None },
                         Err(error) => return self.go_down(error.to_string()),
                     }
@@ -136,7 +139,8 @@ impl Link {
         }
     }
 
-    /// Hands over a message. It is delivered at least once, over however many sessions that takes.
+    /// Hands over a message. It is delivered at least once, over however many sessions that takes, and
+    /// retained where it is to be and the broker can.
     ///
     /// A retained message that was not sent yet is replaced by a newer one on the same topic.
     pub fn publish(&mut self, topic: impl Into<String>, payload: impl Into<Bytes>, retain: bool) -> Receipt {
@@ -180,9 +184,14 @@ impl Link {
                 if let State::Up { connected_at, .. } = &mut self.state {
                     *connected_at = Some(Instant::now());
                 }
+                self.retains = abilities.retain;
                 self.outbox.rewind(abilities.packet_bytes_max);
                 self.send_waiting();
                 Some(Event::Connected(abilities))
+            }
+            Report::NoRetainedWill => {
+                self.retains = false;
+                Some(self.go_down("it keeps no retained messages: once more, without a retained will".into()))
             }
             Report::Over(why) => Some(self.go_down(why)),
             Report::Subscribed { filter, outcome } => Some(Event::Subscribed { filter, outcome }),
@@ -214,7 +223,10 @@ impl Link {
         if let State::Up { session, connected_at: Some(_) } = &self.state {
             while let Some(next) = self.outbox.next_to_send() {
                 match next {
-                    Next::Send(message) => session.command(Command::Publish(message)),
+                    Next::Send(mut message) => {
+                        message.retain &= self.retains;
+                        session.command(Command::Publish(message));
+                    }
                     Next::TooLarge(message) => self.given_up.push_back(Event::Undeliverable {
                         receipt: Receipt(message.id),
                         topic: message.topic,

@@ -7,6 +7,8 @@
 //! - it drops what was in flight when a connection ends: a session is never reconnected;
 //! - it preallocates for 65,535 messages in flight: it is told 16;
 //! - refused subscriptions and publishes are only logged: they are reported here.
+//!
+//! A broker that keeps no retained messages says so only to who connects without a retained will.
 
 use std::{collections::VecDeque, sync::Arc, sync::Mutex, time::Duration};
 
@@ -18,7 +20,10 @@ use rumqttc::{
         AsyncClient, ConnectionError, Event, EventLoop, MqttOptions,
         mqttbytes::{
             QoS,
-            v5::{ConnAck, LastWill, Packet, PubAck, PubAckReason, Publish, SubAck, SubscribeReasonCode},
+            v5::{
+                ConnAck, ConnectReturnCode, LastWill, Packet, PubAck, PubAckReason, Publish, SubAck,
+                SubscribeReasonCode,
+            },
         },
     },
 };
@@ -55,10 +60,21 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) enum Report {
     Connected(Abilities),
+    /// The broker lets nobody in whose will is retained.
+    NoRetainedWill,
     Over(String),
-    Subscribed { filter: String, outcome: Result<(), String> },
-    Message { topic: String, payload: Bytes },
-    Acknowledged { id: u64, outcome: Result<(), String> },
+    Subscribed {
+        filter: String,
+        outcome: Result<(), String>,
+    },
+    Message {
+        topic: String,
+        payload: Bytes,
+    },
+    Acknowledged {
+        id: u64,
+        outcome: Result<(), String>,
+    },
 }
 
 /// What a broker says of itself when it lets us in (CONNACK).
@@ -96,7 +112,14 @@ struct Unnumbered {
 
 impl Session {
     /// Begins to connect.
-    pub(super) fn open(broker: &Broker, client_id: &str, will: Option<&Will>) -> Result<Self, TlsError> {
+    pub(super) fn open(
+        broker: &Broker,
+        client_id: &str,
+        will: Option<&Will>,
+        retain_will: bool,
+    ) -> Result<Self, TlsError> {
+        let will = will
+            .map(|Will { topic, payload }| LastWill::new(topic, payload.clone(), QoS::AtLeastOnce, retain_will, None));
         let options = options(broker, client_id, will)?;
         let silence = options.keep_alive() * 2 + Duration::from_secs(5);
         let (client, events) = AsyncClient::new(options, RUMQTTC_REQUESTS);
@@ -110,7 +133,7 @@ impl Session {
         Ok(Self { commands, reports, client, poller, sender })
     }
 
-    /// What happened next; after [`Report::Over`] nothing does.
+    /// What happened next; after [`Report::Over`] and [`Report::NoRetainedWill`] nothing does.
     pub(super) async fn next(&mut self) -> Report {
         self.reports.recv().await.unwrap_or_else(|| Report::Over("the session is over".into()))
     }
@@ -133,7 +156,7 @@ impl Session {
     }
 }
 
-fn options(broker: &Broker, client_id: &str, will: Option<&Will>) -> Result<MqttOptions, TlsError> {
+fn options(broker: &Broker, client_id: &str, will: Option<LastWill>) -> Result<MqttOptions, TlsError> {
     let url = &broker.url;
     let host = match url.scheme {
         Scheme::Mqtt | Scheme::Mqtts => url.host.clone(),
@@ -161,8 +184,8 @@ fn options(broker: &Broker, client_id: &str, will: Option<&Will>) -> Result<Mqtt
     if let Some(credentials) = &broker.credentials {
         options.set_credentials(&credentials.user, &credentials.password);
     }
-    if let Some(Will { topic, payload }) = will {
-        options.set_last_will(LastWill::new(topic, payload.clone(), QoS::AtLeastOnce, true, None));
+    if let Some(will) = will {
+        options.set_last_will(will);
     }
     Ok(options)
 }
@@ -175,10 +198,13 @@ async fn poll(
     silence: Duration,
 ) {
     let mut numbers = Numbers { unnumbered, publishes: Vec::new(), subscriptions: Vec::new() };
-    let why = loop {
+    let over = loop {
         let event = match timeout(silence, events.poll()).await {
-            Err(_) => break format!("the broker was silent for {} s", silence.as_secs()),
-            Ok(Err(error)) => break say(&error),
+            Err(_) => break Report::Over(format!("the broker was silent for {} s", silence.as_secs())),
+            Ok(Err(ConnectionError::ConnectionRefused(ConnectReturnCode::RetainNotSupported))) => {
+                break Report::NoRetainedWill;
+            }
+            Ok(Err(error)) => break Report::Over(say(&error)),
             Ok(Ok(event)) => event,
         };
         match numbers.report(event) {
@@ -188,11 +214,11 @@ async fn poll(
                     return;
                 }
             }
-            Err(why) => break why.into(),
+            Err(why) => break Report::Over(why.into()),
         }
     };
     // Nobody listens any more: nobody needs to know.
-    let _ = reports.send(Report::Over(why)).await;
+    let _ = reports.send(over).await;
 }
 
 /// Hands commands to rumqttc, which may make it wait.

@@ -12,9 +12,8 @@ use std::{
 
 use dunlin_core::{
     Refusal,
-    transfer::Bitmap,
     trust::{check_chunk, check_module},
-    wire::{Digest, Module},
+    wire::{Bitmap, Digest, Module},
 };
 use sha2::Digest as _;
 

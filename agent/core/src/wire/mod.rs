@@ -3,6 +3,7 @@
 //! Devices obey signed [postcard](https://postcard.jamesmunns.com/wire-format) documents; what they
 //! say is JSON. This module knows the forms and their bounds, never whether something is trusted.
 
+pub mod bitmap;
 pub mod digest;
 pub mod name;
 pub mod topic;
@@ -18,6 +19,7 @@ use alloc::{format, vec::Vec};
 use core::fmt::Display;
 use serde::{Deserialize, Serialize};
 
+pub use bitmap::Bitmap;
 pub use digest::{Digest, PublicKey};
 pub use envelope::{Envelope, Kind, Signature};
 pub use name::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, MountName, Reach, Version};

@@ -25,7 +25,8 @@ pub enum Topic {
     Release(Digest),
     /// One chunk of the module with this digest.
     Blob(Digest, u32),
-    /// What a device misses of the module with this digest: a bitmap, least significant bit first.
+    /// What a device misses of the module with this digest ([`Bitmap`](super::Bitmap)), or that it misses
+    /// the release with this digest: that counts as one chunk.
     Want(Digest),
     /// `1` while the device is connected, retained; the broker says `0` when it is not (last will).
     Online(DeviceId),
@@ -67,6 +68,18 @@ impl Topics {
             DeviceLeaf::Event => "event",
         };
         format!("{}/device/+/{leaf}", self.base)
+    }
+
+    /// The filter that matches every chunk of a module.
+    ///
+    /// Only for brokers that retain none: of retained ones, those above the broker's queue are lost.
+    pub fn every_chunk(&self, module: &Digest) -> String {
+        format!("{}/blob/{module}/+", self.base)
+    }
+
+    /// The filter that matches whatever anybody wants.
+    pub fn every_want(&self) -> String {
+        format!("{}/want/+", self.base)
     }
 
     /// What a name at the broker means; nothing if it is none of this fleet's topics.
