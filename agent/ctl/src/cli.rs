@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
-use dunlin::{config::units::Span, link::BrokerUrl};
+use dunlin::{
+    config::units::{ByteSize, Span},
+    link::BrokerUrl,
+};
 use dunlin_core::wire::{AppName, EnvName, FleetName, Publish, Version};
 
 pub(crate) use self::root::{
@@ -61,6 +64,9 @@ pub(crate) enum Command {
     /// Go back to the release that an app had before
     #[command(after_help = help::ROLLBACK)]
     Rollback(OrderArgs),
+    /// Give boards what the broker lost or never kept, as long as it runs
+    #[command(after_help = help::DEPOT)]
+    Depot(DepotArgs),
     /// Show what runs where, since when, and why not
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
@@ -178,6 +184,16 @@ pub(crate) struct OrderArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct DepotArgs {
+    /// Bytes a second that it sends at most
+    #[arg(long, value_name = "SIZE/s", default_value = "1MiB/s", value_parser = rate)]
+    pub(crate) rate: Rate,
+    /// Print one JSON value a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// Print one JSON array; with --watch one a line
     #[arg(long)]
@@ -234,6 +250,16 @@ impl std::str::FromStr for SpanArg {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         text.parse().map(|Span(span)| Self(span))
     }
+}
+
+/// Bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate(pub(crate) u64);
+
+fn rate(text: &str) -> Result<Rate, String> {
+    let size = text.strip_suffix("/s").ok_or("write a size a second, as in 1MiB/s")?;
+    let ByteSize(bytes) = size.parse().map_err(|e| format!("{e}"))?;
+    if bytes == 0 { Err("nothing a second is no rate".into()) } else { Ok(Rate(bytes)) }
 }
 
 fn app_at(text: &str) -> Result<AppAt, String> {
@@ -322,6 +348,18 @@ mod tests {
         ] {
             let error = deploy(line).unwrap_err();
             assert!(error.contains(why), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_size_a_second() {
+        assert_eq!((rate("1MiB/s"), rate("500B/s")), (Ok(Rate(1 << 20)), Ok(Rate(500))));
+        for (text, why) in [
+            ("1MiB", "write a size a second, as in 1MiB/s"),
+            ("0B/s", "nothing a second is no rate"),
+            ("fast/s", "is not a size"),
+        ] {
+            assert!(rate(text).is_err_and(|error| error.contains(why)), "{text}");
         }
     }
 }

@@ -102,15 +102,31 @@ impl Fleet {
     /// Keeps every other `dunlinctl` from releasing and deploying with this folder while it lives:
     /// counters and sequences are given once.
     pub(crate) fn lock(&self) -> Result<File> {
-        let path = self.dir.join(".lock");
-        let context = || format!("cannot lock {}", path.display());
-        let file = File::options().create(true).truncate(false).write(true).open(&path).with_context(context)?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            say::note(format_args!("waiting for another dunlinctl that works with {}", self.dir.display()));
+        if let Some(lock) = self.try_lock()? {
+            return Ok(lock);
         }
-        // Ours already, or to be waited for.
-        file.lock().with_context(context)?;
+        say::note(format_args!("waiting for another dunlinctl that works with {}", self.dir.display()));
+        let file = self.lock_file()?;
+        file.lock().with_context(|| format!("cannot lock {}", self.dir.display()))?;
         Ok(file)
+    }
+
+    /// The same, without waiting: nothing if another has it.
+    pub(crate) fn try_lock(&self) -> Result<Option<File>> {
+        let file = self.lock_file()?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", self.dir.display()))
+            }
+        }
+    }
+
+    fn lock_file(&self) -> Result<File> {
+        let path = self.dir.join(".lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        file.with_context(|| format!("cannot open {}", path.display()))
     }
 
     /// The plan that was signed or seen last.

@@ -33,6 +33,8 @@ mod orders;
 mod plans;
 mod selector;
 
+mod depot;
+
 mod devices;
 mod status;
 mod wait;
@@ -113,6 +115,7 @@ fn execute(cli: &Cli) -> Result<()> {
         Command::Root(args) => wait_for(root::run(args, global)),
         Command::Key(args) => key::run(args),
         Command::Grant(args) => wait_for(grant::run(args, global)),
+        Command::Depot(args) => wait_for(depot::run(args, global)),
         Command::Status(args) => wait_for(status::run(args, global)),
         #[cfg(feature = "dev")]
         Command::Dev(args) => wait_for(dev::run(args)),

@@ -33,12 +33,31 @@ impl Record {
 }
 
 impl Fleet {
-    fn release_file(&self, app: &AppName, version: &Version) -> PathBuf {
+    /// Where a release is kept.
+    pub(crate) fn release_file(&self, app: &AppName, version: &Version) -> PathBuf {
         self.dir.join("releases").join(app.as_str()).join(format!("{version}.{EXTENSION}"))
     }
 
-    fn module_file(&self, sha256: &Digest) -> PathBuf {
+    /// Where a module is kept.
+    pub(crate) fn module_file(&self, sha256: &Digest) -> PathBuf {
         self.dir.join("modules").join(format!("{sha256}.wasm"))
+    }
+
+    /// Every app that was released here.
+    pub(crate) fn apps(&self) -> Result<Vec<AppName>> {
+        let dir = self.dir.join("releases");
+        let context = || format!("cannot read {}", dir.display());
+        let entries = match fs::read_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.with_context(context)?,
+        };
+        let mut apps = Vec::new();
+        for entry in entries {
+            // What has no app's name was not made by `release`.
+            apps.extend(entry.with_context(context)?.file_name().to_str().and_then(|name| name.parse().ok()));
+        }
+        apps.sort();
+        Ok(apps)
     }
 
     /// Every release of an app, oldest first.

@@ -87,7 +87,8 @@ pub(crate) async fn release(fleet: &Fleet, session: &mut Session, app: &App, was
     Ok((record, again))
 }
 
-/// Publishes a release: its chunks first, so that who sees the release finds them.
+/// Publishes a release: its chunks first, so that who sees the release finds them. Where the broker
+/// keeps nothing they would pass by unheard: boards want them from a depot.
 pub(crate) async fn publish(fleet: &Fleet, session: &mut Session, record: &Record, wasm: &Bytes) -> Result<()> {
     let release = &record.release;
     let module = &release.module;
@@ -100,7 +101,9 @@ pub(crate) async fn publish(fleet: &Fleet, session: &mut Session, record: &Recor
     let messages = chunks.map(chunk).collect();
     let what = format!("{} {}", release.app, release.version);
     // Two steps: the order of messages that are on their way together is the broker's own.
-    session.publish(&what, messages).await?;
+    if session.abilities().retain {
+        session.publish(&what, messages).await?;
+    }
     session.publish(&what, vec![envelope_message(fleet, record)]).await
 }
 

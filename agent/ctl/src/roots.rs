@@ -92,13 +92,17 @@ impl Fleet {
 }
 
 /// Publishes every root of the chain that the broker does not have (any more). A board that was
-/// away for years needs each of them.
-pub(crate) async fn publish(fleet: &Fleet, session: &mut Session) -> Result<()> {
+/// away for years needs each of them. Answers with how many that were.
+pub(crate) async fn publish(fleet: &Fleet, session: &mut Session) -> Result<usize> {
     let topic_of = |root: &Verified<Root>| fleet.topics.format(&Topic::Root(root.version));
     let topics: Vec<_> = fleet.roots.all().iter().map(topic_of).collect();
     let there = session.fetch(&topics).await?;
     let message = |root: &Verified<Root>| Message { topic: topic_of(root), payload: root.to_bytes().into() };
     let messages = fleet.roots.all().iter().map(message);
     let missing: Vec<_> = messages.filter(|m| there.get(&m.topic) != Some(&m.payload)).collect();
-    if missing.is_empty() { Ok(()) } else { session.publish("the root", missing).await }
+    let count = missing.len();
+    if count > 0 {
+        session.publish("the root", missing).await?;
+    }
+    Ok(count)
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dunlin::link::{Abilities, Event, Link, Receipt};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{fleet::Fleet, progress::Progress};
+use crate::{fleet::Fleet, progress::Progress, say};
 
 /// How long no retained message must come before there is none.
 const QUIET: Duration = Duration::from_millis(700);
@@ -52,8 +52,21 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Connects to the fleet's broker within this time.
+    /// Connects to the fleet's broker within this time, and warns of one that keeps nothing.
     pub(crate) async fn open(fleet: &Fleet, patience: Duration) -> Result<Self> {
+        let session = Self::connect(fleet, patience).await?;
+        if !session.abilities.retain {
+            say::warning(format_args!(
+                "the broker {} keeps no retained messages: boards find what is published only while a \
+                 `dunlinctl depot` runs, and nobody finds what boards said earlier",
+                session.url
+            ));
+        }
+        Ok(session)
+    }
+
+    /// Connects to the fleet's broker within this time.
+    pub(crate) async fn connect(fleet: &Fleet, patience: Duration) -> Result<Self> {
         let id = format!("dunlinctl-{:08x}", getrandom::u32().map_err(|e| anyhow!("no random numbers: {e}"))?);
         let mut link = Link::new(fleet.broker.clone(), id, None);
         let url = fleet.broker.url.to_string();
@@ -83,12 +96,6 @@ impl Session {
                 | Event::Undeliverable { .. } => {}
             }
         };
-        if !abilities.retain {
-            bail!(
-                "the broker {url} keeps no retained messages, so boards would not find later what is published now: \
-                 turn them on there, or use another broker"
-            );
-        }
         let (followed, inbox) = (BTreeSet::new(), VecDeque::new());
         Ok(Self { link, url, patience, abilities, away: None, followed, inbox })
     }
@@ -155,6 +162,9 @@ impl Session {
     /// The retained messages on these topics; topics without one are not in the answer.
     pub(crate) async fn fetch(&mut self, topics: &[String]) -> Result<BTreeMap<String, Bytes>> {
         let mut fetched = BTreeMap::new();
+        if !self.abilities.retain {
+            return Ok(fetched);
+        }
         for batch in topics.chunks(SUBSCRIPTIONS) {
             self.fetch_batch(batch, &mut fetched).await?;
         }

@@ -42,7 +42,12 @@ fn program() -> Option<&'static str> {
 }
 
 impl Mosquitto {
+    /// One that keeps what it is told to keep, also over its own SIGKILL.
     pub(crate) fn start() -> Self {
+        Self::start_with("persistence true\nautosave_on_changes true\nautosave_interval 1\n")
+    }
+
+    pub(crate) fn start_with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         write_certificates(dir.path());
@@ -57,11 +62,9 @@ impl Mosquitto {
              allow_anonymous false\n\
              password_file {here}/passwords\n\
              set_tcp_nodelay true\n\
-             persistence true\n\
              persistence_location {here}/\n\
-             autosave_on_changes true\n\
-             autosave_interval 1\n\
-             user root\n"
+             user root\n\
+             {more}"
         );
         fs::write(dir.path().join("mosquitto.conf"), config).unwrap();
         let mut broker = Self { dir, port, process: None };

@@ -8,6 +8,9 @@
 
 mod broker;
 mod site;
+mod wire;
+
+mod delivery;
 
 use std::time::Duration;
 
@@ -28,6 +31,8 @@ fn main() {
     let trials = vec![
         trial("a_deploy_converges_whoever_is_killed", a_deploy_converges_whoever_is_killed),
         trial("a_broker_that_refuses_us_is_named", a_broker_that_refuses_us_is_named),
+        trial("a_broker_that_lost_everything_is_made_up_for", delivery::a_broker_that_lost_everything_is_made_up_for),
+        trial("a_broker_that_keeps_nothing_is_coped_with", delivery::a_broker_that_keeps_nothing_is_coped_with),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }

@@ -88,6 +88,11 @@ impl Site {
 
     /// A board's configuration; the file's path.
     pub(crate) fn agent_config(&self, device: &str, site: &str) -> PathBuf {
+        self.agent_config_at(device, site, self.port)
+    }
+
+    /// The same, with a broker on this port.
+    pub(crate) fn agent_config_at(&self, device: &str, site: &str, port: u16) -> PathBuf {
         let dir = self.dir.path().join(device);
         fs::create_dir(&dir).unwrap();
         fs::copy(self.fleet().join("root.dunlin"), dir.join("root.dunlin")).unwrap();
@@ -108,7 +113,6 @@ impl Site {
              key = \"{files}/{device}.key\"\n\
              user = \"{device}\"\n\
              password_file = \"password\"\n",
-            port = self.port,
             files = self.broker_files.display(),
         );
         let path = dir.join("agent.toml");
@@ -132,11 +136,23 @@ impl Site {
 
     /// Releases `guests/hello` as this version.
     pub(crate) fn release(&self, version: &str) {
+        self.release_module(version, dunlin_guests::HELLO.path);
+    }
+
+    /// The same, with a module that is so much larger; its length.
+    pub(crate) fn release_large(&self, version: &str, bytes: usize) -> usize {
+        let path = self.dir.path().join("large.wasm");
+        let module = [dunlin_guests::HELLO.bytes, &custom_section(bytes)].concat();
+        fs::write(&path, &module).unwrap();
+        self.release_module(version, path.to_str().unwrap());
+        module.len()
+    }
+
+    fn release_module(&self, version: &str, module: &str) {
         let app = self.dir.path().join("app.toml");
         let text = format!(
             "name = \"hello\"\nversion = \"{version}\"\nmodule = {module:?}\npublish = [\"{http}:7878\"]\n\
              memory = \"2MiB\"\n\n[health]\nhttp = \"/\"\nport = 7878\n",
-            module = dunlin_guests::HELLO.path,
             http = self.http,
         );
         fs::write(&app, text).unwrap();
@@ -153,6 +169,17 @@ impl Site {
 
     pub(crate) fn try_ctl(&self, args: &[&str]) -> Output {
         Command::new(dunlinctl()).env("DUNLIN_FLEET", self.fleet()).args(args).output().unwrap()
+    }
+
+    /// `dunlinctl depot` for this fleet.
+    pub(crate) fn depot(&self) -> Depot {
+        let log = self.dir.path().join("depot.log");
+        let mut command = Command::new(dunlinctl());
+        command.env("DUNLIN_FLEET", self.fleet()).arg("depot").stdin(Stdio::null());
+        command.stdout(fs::File::create(&log).unwrap());
+        let depot = Depot { process: command.spawn().unwrap(), log };
+        eventually("the depot is connected", Duration::from_secs(20), || depot.log().contains("connected to"));
+        depot
     }
 
     /// What the fleet's devices say of themselves.
@@ -195,6 +222,44 @@ impl Site {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
+    }
+}
+
+/// A custom section of this length, in which no chunk is like another.
+fn custom_section(bytes: usize) -> Vec<u8> {
+    let mut section = vec![0];
+    // Its length has five bytes, whatever it is, and its name one.
+    let length = bytes as u32;
+    section.extend((0..5).map(|byte| (length >> (7 * byte)) as u8 & 0x7f | if byte < 4 { 0x80 } else { 0 }));
+    section.extend([1, b'x']);
+    section.extend((2..length).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8));
+    section
+}
+
+/// `dunlinctl depot`, as a process.
+pub(crate) struct Depot {
+    process: Child,
+    log: PathBuf,
+}
+
+impl Drop for Depot {
+    fn drop(&mut self) {
+        // It may be gone already.
+        let _ = self.process.kill();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Depot {
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGTERM; it ends well.
+    pub(crate) fn terminate(mut self) {
+        terminate(&self.process);
+        let status = self.process.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.log());
     }
 }
 

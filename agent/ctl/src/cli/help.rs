@@ -82,6 +82,16 @@ Example:
 It goes back to what the last plan with an older release had, its settings included, and again to
 the one before that when repeated. Where no earlier plan is known, it takes the release before.";
 
+/// Of `depot`.
+pub(super) const DEPOT: &str = "\
+Examples:
+  dunlinctl depot
+  dunlinctl depot --rate 256KiB/s --json
+
+It gives out what was released with the fleet's folder, and needs none of its keys: on another
+machine a copy without keys/ is enough. Boards ask when they hear nothing of what they need; one
+answer serves all that wait for it. Ctrl-C ends it.";
+
 /// Of `status`.
 pub(super) const STATUS: &str = "\
 Examples:

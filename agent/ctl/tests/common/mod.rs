@@ -112,6 +112,16 @@ impl World {
         dir.join("app.toml").to_str().unwrap().to_owned()
     }
 
+    /// Releases an app that ends at once, with so many bytes in its module that do nothing.
+    pub fn release_large(&self, name: &str, bytes: usize) {
+        let file = self.app(name, "1.0.0", "restart = \"never\"\n", &module(name));
+        let path = self.path(name).join("app.wasm");
+        let mut wasm = fs::read(&path).unwrap();
+        wasm.extend(custom_section(bytes));
+        fs::write(path, wasm).unwrap();
+        self.ok(&["release", &file]);
+    }
+
     /// Releases an app that does nothing; its version is in its bytes.
     pub fn release(&self, name: &str, version: &str, more: &str) {
         let file = self.app(name, version, more, &module(version));
@@ -226,6 +236,17 @@ pub fn module(text: &str) -> String {
     format!("(module (memory (export \"memory\") 3) (data (i32.const 0) \"{text}\") (func (export \"_start\")))")
 }
 
+/// A custom section of this length, in which no chunk is like another.
+fn custom_section(bytes: usize) -> Vec<u8> {
+    let mut section = vec![0];
+    // Its length has five bytes, whatever it is, and its name one.
+    let length = bytes as u32;
+    section.extend((0..5).map(|byte| (length >> (7 * byte)) as u8 & 0x7f | if byte < 4 { 0x80 } else { 0 }));
+    section.extend([1, b'x']);
+    section.extend((2..length).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8));
+    section
+}
+
 pub fn now() -> dunlin_core::wire::Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     dunlin_core::wire::Timestamp(since.as_secs())
@@ -277,13 +298,19 @@ fn start_broker() -> u16 {
     port
 }
 
-fn link(port: u16) -> Link {
-    let url = format!("mqtt://127.0.0.1:{port}").parse().unwrap();
-    let broker = Broker { url, tls: Tls::default(), credentials: None, keep_alive: Duration::from_secs(30) };
-    Link::new(broker, format!("test-{:x}", getrandom::u32().unwrap()), None)
+/// Somebody with a connection to the broker on this port.
+pub fn link(port: u16) -> Link {
+    Link::new(broker(port), format!("test-{:x}", getrandom::u32().unwrap()), None)
 }
 
-fn wait_for<T>(future: impl Future<Output = T>) -> T {
+/// The broker on this port.
+pub fn broker(port: u16) -> Broker {
+    let url = format!("mqtt://127.0.0.1:{port}").parse().unwrap();
+    Broker { url, tls: Tls::default(), credentials: None, keep_alive: Duration::from_secs(30) }
+}
+
+/// Runs this to its end, within the limit.
+pub fn wait_for<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(LIMIT, future).await.expect("within the limit") })
 }
