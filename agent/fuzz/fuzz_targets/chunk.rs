@@ -3,9 +3,9 @@
 
 use dunlin_core::{
     Moment, limits,
-    transfer::{Ask, Bitmap, Transfer},
+    transfer::{Ask, Transfer},
     trust::{check_chunk, check_module},
-    wire::{Digest, Module},
+    wire::{Bitmap, Digest, Module},
 };
 use dunlin_fuzz::bytes::Reader;
 use libfuzzer_sys::fuzz_target;
@@ -28,12 +28,12 @@ fuzz_target!(|data: &[u8]| {
             copy[span.clone()].copy_from_slice(&whole[span]);
         }
     }
-    let mut transfer = Transfer::new(module.clone(), have);
+    let mut transfer = Transfer::new(module.clone(), have, len as u64);
     let mut now = Moment(0);
     while !input.is_empty() {
         now = now + u64::from(input.u8()) * 100;
         match input.u8() % 8 {
-            0 => transfer.handle_connected(now),
+            0 => transfer.handle_connected(input.u8() % 4 != 0, now),
             1 => transfer.handle_disconnected(),
             2 | 3 => asks(&mut transfer, now),
             4 => {
@@ -71,7 +71,11 @@ fn asks(transfer: &mut Transfer, now: Moment) {
     for ask in &done {
         match ask {
             Ask::Subscribe(index) | Ask::Unsubscribe(index) => assert!(*index < count),
-            Ask::Want(bitmap) => assert_eq!(bitmap.len(), count.div_ceil(8) as usize),
+            Ask::SubscribeAll | Ask::UnsubscribeAll => assert_eq!(subscribed, 0, "all of them, or some"),
+            Ask::Want(wanted) => {
+                assert!(wanted.present().next().is_some(), "nothing is wanted");
+                assert_eq!(Bitmap::decode(&wanted.encode(), count).as_ref(), Ok(wanted));
+            }
         }
     }
     assert_eq!(transfer.poll_ask(now), None, "it never stops asking");

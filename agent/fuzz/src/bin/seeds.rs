@@ -21,6 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("release", documents(vec![("small", release()), ("full", full_release())], fleet::RELEASE)),
         ("plan", documents(vec![("empty", plan(vec![])), ("two", plan(assignments()))], fleet::DEPLOY)),
         ("chunk", chunks()),
+        ("want", wants()),
         ("host_calls", host_calls()),
         ("module", modules()?),
     ];
@@ -144,12 +145,27 @@ fn chunks() -> Seeds {
     head.extend([1, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0x80]);
     let with = |rest: &[&[u8]]| [&[&head[..]], rest].concat().concat();
     vec![
-        ("in-order".to_owned(), with(&[&[0], &[1, 0], &[1, 2], &[1, 5, 0, 1, 5, 1, 1, 5, 2, 1, 5, 3], &[1, 2]])),
-        ("one-was-there".to_owned(), with(&[&[1, 2, 0], &[0, 0], &[0, 2], &[0, 5, 3, 0, 5, 0, 0, 5, 1], &[255, 2]])),
-        ("broken-session".to_owned(), with(&[&[0], &[0, 0, 0, 2, 0, 5, 1, 9, 1, 9, 2, 9, 0, 9, 2, 9, 5, 1]])),
-        ("silence".to_owned(), with(&[&[0], &[0, 0], &[[255, 2].repeat(12)].concat()])),
-        ("wrong".to_owned(), with(&[&[0], &[0, 0, 0, 4, 1, 0, 0, 0, 5], b"wrong", &[0, 4, 255, 255, 255, 255, 0]])),
+        ("in-order".to_owned(), with(&[&[0], &[1, 0, 1], &[1, 2], &[1, 5, 0, 1, 5, 1, 1, 5, 2, 1, 5, 3], &[1, 2]])),
+        ("one-was-there".to_owned(), with(&[&[1, 2, 0], &[0, 0, 1], &[0, 2], &[0, 5, 3, 0, 5, 0, 0, 5, 1], &[255, 2]])),
+        ("broken-session".to_owned(), with(&[&[0], &[0, 0, 1, 0, 2, 0, 5, 1, 9, 1, 9, 2, 9, 0, 1, 9, 2, 9, 5, 1]])),
+        ("silence".to_owned(), with(&[&[0], &[0, 0, 1], &[[255, 2].repeat(12)].concat()])),
+        ("wrong".to_owned(), with(&[&[0], &[0, 0, 1, 0, 4, 1, 0, 0, 0, 5], b"wrong", &[0, 4, 255, 255, 255, 255, 0]])),
+        ("all-at-once".to_owned(), with(&[&[0], &[0, 0, 0, 0, 2, 255, 2, 0, 5, 3, 0, 5, 0, 0, 5, 1, 0, 5, 2, 0, 2]])),
         ("nothing".to_owned(), vec![1, 0, 0]),
+    ]
+}
+
+/// What a depot is asked: `fuzz_targets/want.rs` reads it.
+fn wants() -> Seeds {
+    // Two things, of 11 chunks and of one.
+    let with = |rest: &[&[u8]]| [&[&[11, 0, 1, 0][..]], rest].concat().concat();
+    let want = |thing: u8, bitmap: &[u8]| [&[0, 0, thing, bitmap.len() as u8], bitmap].concat();
+    vec![
+        ("one".to_owned(), with(&[&want(0, &[0xff, 0x07]), &[0, 1, 0, 1, 0, 1]])),
+        ("twice".to_owned(), with(&[&want(0, &[1, 0]), &want(0, &[3, 0]), &want(1, &[1]), &[9, 1, 9, 1, 9, 1]])),
+        ("again".to_owned(), with(&[&want(0, &[1, 0]), &[0, 1, 255, 1], &want(0, &[1, 0]), &[0, 1]])),
+        ("nonsense".to_owned(), with(&[&want(0, &[0, 0xff]), &want(1, &[]), &want(1, &[1, 1])])),
+        ("lost".to_owned(), with(&[&want(0, &[0xff, 0]), &[0, 2, 0], &[0, 1]])),
     ]
 }
 
