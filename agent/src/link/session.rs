@@ -197,7 +197,7 @@ async fn poll(
     unnumbered: Arc<Mutex<Unnumbered>>,
     silence: Duration,
 ) {
-    let mut numbers = Numbers { unnumbered, publishes: Vec::new(), subscriptions: Vec::new() };
+    let mut numbers = Numbers { unnumbered, welcomed: false, publishes: Vec::new(), subscriptions: Vec::new() };
     let over = loop {
         let event = match timeout(silence, events.poll()).await {
             Err(_) => break Report::Over(format!("the broker was silent for {} s", silence.as_secs())),
@@ -244,6 +244,7 @@ async fn send(client: AsyncClient, mut commands: mpsc::UnboundedReceiver<Command
 /// Which packet identifier stands for what.
 struct Numbers {
     unnumbered: Arc<Mutex<Unnumbered>>,
+    welcomed: bool,
     publishes: Vec<(u16, u64)>,
     subscriptions: Vec<(u16, String)>,
 }
@@ -261,7 +262,12 @@ impl Numbers {
                 self.subscriptions.extend(filter.map(|filter| (number, filter)));
                 None
             }
-            Event::Incoming(Packet::ConnAck(connack)) => Some(Report::Connected(abilities(&connack))),
+            // Each one makes us subscribe and send anew: a second is a broker's mischief (MQTT-3.2.0-2).
+            Event::Incoming(Packet::ConnAck(_)) if self.welcomed => return Err("the broker accepted us twice"),
+            Event::Incoming(Packet::ConnAck(connack)) => {
+                self.welcomed = true;
+                Some(Report::Connected(abilities(&connack)))
+            }
             Event::Incoming(Packet::Publish(publish)) => Some(message(publish)?),
             Event::Incoming(Packet::PubAck(ack)) => self.acknowledged(&ack),
             Event::Incoming(Packet::SubAck(ack)) => self.subscribed(&ack),
