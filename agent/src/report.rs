@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use dunlin_core::{
-    Refusal,
+    Bucket, Moment, Refusal, limits,
     wire::{
         AppName, DeviceId, Timestamp, Topic, Topics,
         state::{AppState, DeviceState, Event, Phase, Refused, What},
@@ -22,6 +22,9 @@ pub(crate) struct Reporter {
     watch: Arc<dyn Watch>,
     apps: BTreeMap<AppName, AppState>,
     refused: Option<Refused>,
+    /// How many more refusals are reported, and how many were not.
+    refusals: Bucket,
+    unreported: u64,
     /// The last state that was published, but for its time.
     published: Option<DeviceState>,
 }
@@ -32,7 +35,8 @@ const OFFLINE: &str = "0";
 
 impl Reporter {
     pub(crate) fn new(device: DeviceId, topics: Topics, watch: Arc<dyn Watch>) -> Self {
-        Self { device, topics, watch, apps: BTreeMap::new(), refused: None, published: None }
+        let refusals = Bucket::new(limits::REFUSALS_AT_ONCE, limits::REFUSALS_PER_SECOND, Moment(0));
+        Self { device, topics, watch, apps: BTreeMap::new(), refused: None, refusals, unreported: 0, published: None }
     }
 
     /// What the broker is to say when we are gone without a word.
@@ -63,17 +67,38 @@ impl Reporter {
         self.event(link, What::Root { version }, now);
     }
 
-    /// Something was refused. The same thing said again is not news.
-    pub(crate) fn refused(&mut self, link: &mut Link, refusal: &Refusal, now: Timestamp) {
-        let (code, why) = (refusal.code.to_string(), refusal.sentence.clone());
-        if self.refused.as_ref().is_some_and(|last| last.code == code && last.why == why) {
+    /// A message was refused. Who sends rubbish does not decide how much is written and said.
+    pub(crate) fn refused_message(&mut self, link: &mut Link, refusal: &Refusal, moment: Moment, now: Timestamp) {
+        if !self.is_news(refusal) {
             return;
         }
+        if !self.refusals.take(moment) {
+            self.unreported += 1;
+            return;
+        }
+        let unreported = std::mem::take(&mut self.unreported);
+        if unreported > 0 {
+            tracing::warn!("{unreported} refusals were not reported: there were too many of them");
+        }
+        self.refused(link, refusal, now);
+    }
+
+    /// Something was refused. The same thing said again is not news.
+    pub(crate) fn refused(&mut self, link: &mut Link, refusal: &Refusal, now: Timestamp) {
+        if !self.is_news(refusal) {
+            return;
+        }
+        let (code, why) = (refusal.code.to_string(), refusal.sentence.clone());
         tracing::warn!(code, "refused: {why}");
         let refused = Refused { code: code.clone(), why: why.clone(), at: now };
         self.watch.refused(&refused);
         self.refused = Some(refused);
         self.event(link, What::Refused { code, why }, now);
+    }
+
+    fn is_news(&self, refusal: &Refusal) -> bool {
+        let said = |last: &Refused| last.code == refusal.code.as_str() && last.why == refusal.sentence;
+        !self.refused.as_ref().is_some_and(said)
     }
 
     /// Completes a state with what only this module remembers, and publishes it if it is news.
@@ -125,5 +150,39 @@ fn log(state: &AppState) {
         }
         (_, Some(why)) => tracing::info!(%app, release, phase, "{why}"),
         (_, None) => tracing::info!(%app, release, phase),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dunlin_core::Code;
+
+    use super::*;
+    use crate::{agent::Log, link::Broker};
+
+    #[test]
+    fn a_flood_of_refusals_is_not_passed_on_and_hides_nothing_that_we_say_ourselves() {
+        let broker = Broker {
+            url: "mqtt://localhost".parse().unwrap(),
+            tls: crate::link::Tls::default(),
+            credentials: None,
+            keep_alive: std::time::Duration::from_secs(30),
+        };
+        let mut link = Link::new(broker, "pi-1", None);
+        let (device, fleet) = ("pi-1".parse().unwrap(), "flock".parse().unwrap());
+        let mut reporter = Reporter::new(device, Topics::new("dunlin/v1", &fleet), Arc::new(Log));
+        let flood = |reporter: &mut Reporter, link: &mut Link, moment| {
+            for number in 0..10_000 {
+                let refusal = Refusal::new(Code::Malformed, format!("rubbish {number}"));
+                reporter.refused_message(link, &refusal, moment, Timestamp(1));
+            }
+            link.waiting()
+        };
+        let at_once = limits::REFUSALS_AT_ONCE as usize;
+        assert_eq!(flood(&mut reporter, &mut link, Moment(0)), at_once);
+        let stale = Refusal::new(Code::PlanExpired, "plan 1");
+        reporter.refused(&mut link, &stale, Timestamp(1));
+        assert_eq!(link.waiting(), at_once + 1);
+        assert_eq!(flood(&mut reporter, &mut link, Moment(1_000)), at_once + 2);
     }
 }

@@ -136,3 +136,10 @@ pub const LINES_AT_ONCE: u32 = 1_000;
 
 /// Bytes of one line of an app's output; a longer one is cut into several.
 pub const LINE_BYTES_MAX: usize = 4 * 1024;
+
+/// Refusals that a device reports at once.
+pub const REFUSALS_AT_ONCE: u32 = 32;
+
+/// Refusals that it reports a second after that; the others are counted. Whoever floods a board with
+/// rubbish must not fill its log, its SD card and the broker as well.
+pub const REFUSALS_PER_SECOND: u32 = 1;

@@ -77,7 +77,7 @@ impl Driver {
         }
         let root = match self.roots.verify_next(bytes) {
             Ok(root) => root,
-            Err(refusal) => return self.refuse(&refusal),
+            Err(refusal) => return self.refuse_message(&refusal),
         };
         let (path, bytes) = (self.store.root_path(root.version), root.to_bytes());
         if self.persist(path, bytes).await {
@@ -116,7 +116,7 @@ impl Driver {
         match accept_plan(self.root(), last.as_ref(), bytes, self.now()) {
             Ok(Accepted::Same) => {}
             Ok(Accepted::New(plan)) => self.accept(plan).await,
-            Err(refusal) => self.refuse(&refusal),
+            Err(refusal) => self.refuse_message(&refusal),
         }
     }
 
@@ -169,7 +169,7 @@ impl Driver {
         if refusal.code.condemns_release() {
             self.refuse_release(app, digest, refusal);
         } else {
-            self.refuse(&refusal);
+            self.refuse_message(&refusal);
         }
     }
 
@@ -181,7 +181,7 @@ impl Driver {
         }
         match fetch.handle_chunk(index, bytes, now) {
             Ok(()) => {}
-            Err(BadChunk::Refused(refusal)) => self.refuse(&refusal),
+            Err(BadChunk::Refused(refusal)) => self.refuse_message(&refusal),
             Err(BadChunk::Failed(failure)) => {
                 // Begun again from what the disk did take, at the next change.
                 tracing::error!("{failure}");
@@ -193,7 +193,7 @@ impl Driver {
     fn handle_download(&mut self, brought: Brought) {
         match brought {
             Brought::Chunk { module, index, bytes } => self.handle_chunk(module, index, &bytes),
-            Brought::Refused(refusal) => self.refuse(&refusal),
+            Brought::Refused(refusal) => self.refuse_message(&refusal),
             Brought::Over { module } => {
                 if let Some(fetch) = self.fetches.get_mut(&module) {
                     fetch.handle_download_over();

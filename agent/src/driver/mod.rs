@@ -237,6 +237,12 @@ impl Driver {
         self.reporter.refused(&mut self.link, refusal, now);
     }
 
+    /// A message is refused: whoever sends rubbish may send very much of it.
+    fn refuse_message(&mut self, refusal: &Refusal) {
+        let (moment, now) = (self.around.clock.now(), self.now());
+        self.reporter.refused_message(&mut self.link, refusal, moment, now);
+    }
+
     /// A release that will not run here while the plan stays as it is.
     fn refuse_release(&mut self, app: &AppName, release: Digest, refusal: Refusal) {
         self.refuse(&refusal);
