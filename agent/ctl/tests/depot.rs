@@ -86,7 +86,9 @@ fn board(world: &World, number: usize) -> Config {
         broker: broker(world.port),
         http: Tls::default(),
         prefix: topic::PREFIX.into(),
-        policy: Policy { memory_bytes_max: 64 << 20, port_min: 1024 },
+        policy: Policy::default(),
+        connect: None,
+        directories: std::collections::BTreeMap::new(),
         bind: Ipv4Addr::LOCALHOST.into(),
     }
 }
