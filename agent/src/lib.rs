@@ -15,6 +15,7 @@ pub mod failure;
 mod apps;
 mod driver;
 mod fetch;
+pub mod identity;
 mod notify;
 mod report;
 

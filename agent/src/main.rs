@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
-use dunlin::{agent, config, config::Config, run};
+use dunlin::{agent, config, config::Config, identity, run, store::Disk};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -23,6 +23,8 @@ enum Command {
     Run(run::RunArgs),
     /// Say what is wrong with a configuration, before it is used
     Check(ConfigArgs),
+    /// Print the key to which the operator seals what only this board may read
+    Key(ConfigArgs),
     /// Print a completion script for a shell
     Completions {
         /// Which shell
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
             outcome
         }),
         Command::Check(ConfigArgs { config }) => check(&config),
+        Command::Key(ConfigArgs { config }) => key(&config),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "dunlin", &mut io::stdout());
             Ok(0)
@@ -105,6 +108,13 @@ fn check(path: &std::path::Path) -> anyhow::Result<u8> {
         "device {} of the fleet {} (root {}), broker {}",
         config.device, root.fleet, root.version, config.broker.url
     );
+    Ok(0)
+}
+
+fn key(path: &std::path::Path) -> anyhow::Result<u8> {
+    let config = Config::load(path)?;
+    let key = identity::opening_key(&Disk::default(), &config.state_dir)?;
+    println!("{} {}", config.device, key.public());
     Ok(0)
 }
 

@@ -60,6 +60,9 @@ pub const GUEST_MEMORY_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of linear memory that any guest may ask for: what a 32-bit address reaches.
 pub const GUEST_MEMORY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
+/// Bytes that sealing adds to a value: ChaCha20-Poly1305's tag.
+pub const SEAL_BYTES: usize = 16;
+
 /// Bytes that one app may keep on a board whose owner does not say.
 ///
 /// Four times a module's usual size, and little even for a card of 8 GB with ten such apps.

@@ -8,7 +8,7 @@ use crate::{
     refusal::ensure,
     wire::{
         Asks, Assignment, Digest, EnvName, Health, Listen, Mount, MountName, Protocol, Publish, Reach, Release,
-        Restart, Start, encode,
+        Restart, Sealed, Start, encode,
     },
 };
 
@@ -51,6 +51,8 @@ pub struct Setup {
     pub args: Vec<String>,
     /// Environment.
     pub env: Vec<(EnvName, String)>,
+    /// More of it, which is opened only when it is started.
+    pub secrets: Vec<(EnvName, Sealed)>,
     /// Its listeners, the TCP ones in the order of their descriptors.
     pub listen: Vec<Listener>,
     /// Whom it may connect to, unless the device says otherwise.
@@ -119,6 +121,7 @@ pub fn admit(policy: &Policy, release: &Release, assignment: &Assignment) -> Res
     Ok(Setup {
         args: arguments(asks, assignment)?,
         env: environment(asks, assignment)?,
+        secrets: secrets(asks, assignment)?,
         listen,
         connect: asks.connect.clone(),
         resolve: asks.resolve,
@@ -208,10 +211,22 @@ fn environment(asks: &Asks, assignment: &Assignment) -> Result<Vec<(EnvName, Str
         let sentence = format!("the plan sets {name} for {app}, whose release does not ask for it");
         return Err(Refusal::new(Code::Policy, sentence));
     }
+    let secret = |name: &EnvName| assignment.secrets.iter().any(|(secret, _)| secret == name);
     let value = |(name, default): &(EnvName, Option<String>)| {
         let given = given.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
         let missing = || Refusal::new(Code::Policy, format!("{app} needs {name}, and the plan gives it no value"));
         given.or_else(|| default.clone()).map(|value| (name.clone(), value)).ok_or_else(missing)
     };
-    asks.env.iter().map(value).collect()
+    asks.env.iter().filter(|(name, _)| !secret(name)).map(value).collect()
+}
+
+/// The assignment is as this device sees it: of each secret only what is sealed to it.
+fn secrets(asks: &Asks, assignment: &Assignment) -> Result<Vec<(EnvName, Sealed)>, Refusal> {
+    let app = &assignment.app;
+    for (name, _) in &assignment.secrets {
+        let asked = asks.env.iter().any(|(asked, _)| asked == name);
+        ensure!(asked, Policy, "the plan sets {name} for {app}, whose release does not ask for it");
+    }
+    let first = |(name, sealed): &(EnvName, Vec<Sealed>)| sealed.first().map(|sealed| (name.clone(), sealed.clone()));
+    Ok(assignment.secrets.iter().filter_map(first).collect())
 }

@@ -12,7 +12,7 @@ use dunlin_core::{
     trust::{accept_plan, check_chunk, check_module, first_root, verify_release},
     wire::{
         Assignment, Bitmap, Digest, Document, Envelope, Listen, Module, Mount, Plan, Probe, Protocol, Publish, Release,
-        ReleaseRole, Root, Start, Term,
+        ReleaseRole, Root, Sealed, Start, Term,
     },
 };
 
@@ -149,6 +149,14 @@ mod plan_ {
             with(|a| a.to.0 = vec![Term::Label(name("site"), vec![name("hall"); n])])
         });
         takes_up_to(limits::LIST_MAX, bad, |n| with(|a| a.env = env(n)));
+        let secrets = |n| (0..n).map(|i| (name(&format!("S{i}")), vec![])).collect();
+        takes_up_to(limits::LIST_MAX, bad, |n| with(|a| a.secrets = secrets(n)));
+        let seal =
+            |device: &str, bytes| Sealed { device: name(device), encapsulated: [0; 32], ciphertext: vec![0; bytes] };
+        let devices = |n| (0..n).map(|i| seal(&format!("d{i}"), 0)).collect();
+        takes_up_to(limits::SELECTOR_MAX, bad, |n| with(|a| a.secrets = vec![(name("S"), devices(n))]));
+        let most = limits::TEXT_BYTES_MAX + limits::SEAL_BYTES;
+        takes_up_to(most, bad, |n| with(|a| a.secrets = vec![(name("S"), vec![seal("d", n)])]));
         takes_up_to(limits::LIST_MAX, bad, |n| with(|a| a.args = Some(vec![String::new(); n])));
         takes_up_to(limits::LIST_MAX, bad, |n| with(|a| a.publish = Some(ports(n))));
         takes_up_to(limits::TEXT_BYTES_MAX, bad, |n| with(|a| a.env = vec![(name("V"), text(n))]));

@@ -11,7 +11,7 @@ use dunlin_core::{
     Code, trust,
     wire::{
         Bitmap, Digest, Document, Envelope, Listen, Mount, Plan, Probe, Protocol, Publish, Release, ReleaseRole,
-        Restart, Root, Selector, Start, Term, Timestamp,
+        Restart, Root, Sealed, SealingKey, Selector, Start, Term, Timestamp,
         plan::Labels,
         state::{AppState, DeviceState, Event, NextState, Phase, PlanState, Refused, What},
     },
@@ -42,6 +42,10 @@ fn full_root() -> Root {
     root
 }
 
+fn sealed(device: &str) -> Sealed {
+    Sealed { device: name(device), encapsulated: [5; 32], ciphertext: vec![6; 17] }
+}
+
 fn full_release() -> Release {
     let mut release = release("hello", 301);
     release.module = dunlin_core::wire::Module::describe(&[7; 2500], 1024);
@@ -64,6 +68,7 @@ fn full_plan() -> Plan {
     let sites = vec![name("kitchen"), name("hall")];
     first.to = Selector(vec![Term::Device(vec![name("pi-1")]), Term::Label(name("site"), sites)]);
     first.args = Some(vec!["--loud".into(), String::new()]);
+    first.secrets = vec![(name("TOKEN"), vec![sealed("pi-1")])];
     first.publish = Some(vec![Publish { host: 80, guest: 7878, protocol: Protocol::Tcp }]);
     let mut second = assign(&release("bell", 2));
     second.paused = true;
@@ -117,7 +122,7 @@ fn a_small_plan_by_hand() {
     bytes.extend([1, 7]);
     bytes.extend(b"kitchen");
     bytes.extend(order(&hello).digest.0);
-    bytes.extend([0xac, 2, 1, 0]); // counter 300, paused, no environment
+    bytes.extend([0xac, 2, 1, 0, 0]); // counter 300, paused, no environment, no secrets
     bytes.extend([1, 1, 2, b'-', b'v']); // one argument
     bytes.extend([1, 1, 80, 0xc6, 0x3d, 1]); // port 80 to 7878, datagrams
 
@@ -194,6 +199,7 @@ fn device_state() {
         labels: Labels::new(),
         agent: "0.1.0".into(),
         root: 1,
+        sealing_key: Some(SealingKey([7; 32])),
         plan: None,
         apps: vec![],
         refused: None,

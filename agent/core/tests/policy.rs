@@ -7,7 +7,7 @@ use common::{assign, name, release};
 use dunlin_core::{
     Code, limits,
     policy::{Listener, Policy, Setup, admit, widening},
-    wire::{Asks, Assignment, Listen, Mount, Protocol, Publish, Release},
+    wire::{Asks, Assignment, Listen, Mount, Protocol, Publish, Release, Sealed},
 };
 
 fn admitted(change: impl FnOnce(&mut Policy, &mut Release, &mut Assignment)) -> Result<Setup, Code> {
@@ -238,4 +238,21 @@ fn reaching_further_and_keeping_more_is_asking_for_more() {
     ] {
         assert_eq!(widening(Some(&asks), &more).as_deref(), Some(what));
     }
+}
+
+#[test]
+fn a_secret_stands_for_a_value_on_the_device_that_can_open_it() {
+    let with = |device: &str, asked: &str| {
+        admitted(|_, _, assignment| {
+            assignment.env.clear();
+            let sealed = Sealed { device: name("pi-1"), encapsulated: [0; 32], ciphertext: vec![0; 20] };
+            assignment.secrets = vec![(name(asked), vec![sealed])];
+            *assignment = assignment.clone().seen_by(&name(device));
+        })
+    };
+    let setup = with("pi-1", "SITE").unwrap();
+    assert_eq!(setup.secrets.len(), 1);
+    assert_eq!(setup.env, [(name("GREETING"), "Hello".into())], "the secret is not there in the clear");
+    assert_eq!(with("pi-2", "SITE"), Err(Code::Policy), "another device has no value for it");
+    assert_eq!(with("pi-1", "OTHER"), Err(Code::Policy), "nobody asked for it");
 }

@@ -81,6 +81,7 @@ mod tests {
             release: ReleaseRef { digest: Digest::of(b"x"), counter },
             paused: false,
             env: Vec::new(),
+            secrets: Vec::new(),
             args: None,
             publish: None,
         }

@@ -11,14 +11,14 @@ use dunlin::{
     config::units::{ByteSize, Span},
     link::BrokerUrl,
 };
-use dunlin_core::wire::{AppName, EnvName, FleetName, Publish, Version};
+use dunlin_core::wire::{AppName, DeviceId, EnvName, FleetName, Publish, SealingKey, Version};
 
 pub(crate) use self::root::{
     AddKeyArgs, Banned, ExpiresArgs, FloorArgs, FloorAt, GrantArgs, HowArgs, KeyArgs, KeyCommand, KeyFileArgs,
     RemoveKeyArgs, RevokeArgs, RootArgs, RootCommand, RootPublishArgs, RootPullArgs, RootShowArgs, RootSignArgs,
     RotateArgs,
 };
-use crate::app::Port;
+use crate::{app::Port, secrets::SecretArg};
 
 /// Releases, deploys and watches apps on fleets of boards that run dunlin.
 #[derive(Debug, Parser)]
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Root(RootArgs),
     /// Make and show signing keys
     Key(KeyArgs),
+    /// Keep the keys to which secrets of single boards are sealed
+    Device(DeviceArgs),
     /// Agree to a release that asks for more than the one before it
     #[command(after_help = help::GRANT)]
     Grant(GrantArgs),
@@ -154,6 +156,9 @@ pub(crate) struct DeployArgs {
     /// A value for a variable that the release asks for
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = variable)]
     pub(crate) env: Vec<(EnvName, String)>,
+    /// A value for one that only the boards can read; @FILE or @- (standard input) keep it off this line
+    #[arg(short, long, value_name = "NAME=VALUE")]
+    pub(crate) secret: Vec<SecretArg>,
     /// How long devices may take the plan; after that they need a newer one
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = lifetime)]
     pub(crate) expires: SpanArg,
@@ -181,6 +186,34 @@ pub(crate) struct OrderArgs {
     /// Say what would be ordered, but keep and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArgs {
+    #[command(subcommand)]
+    pub(crate) command: DeviceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeviceCommand {
+    /// Remember a board's key, as `dunlin key` says it there
+    Add {
+        /// The board
+        device: DeviceId,
+        /// Its key
+        key: SealingKey,
+    },
+    /// Forget a board's key
+    Remove {
+        /// The board
+        device: DeviceId,
+    },
+    /// Show which keys are known
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

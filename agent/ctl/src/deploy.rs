@@ -13,7 +13,7 @@ use crate::{
     fleet::Fleet,
     plans::{self, How},
     records::Record,
-    say, selector,
+    say, secrets, selector,
     session::Session,
     time, wait,
 };
@@ -23,12 +23,14 @@ pub(crate) async fn run(args: &DeployArgs, global: &Global) -> Result<()> {
     let to = selector::parse(&args.to).map_err(|e| crate::WrongUse(format!("{e:#}")))?;
     let fleet = Fleet::find(global.fleet.as_deref())?;
     let record = plans::choose(&fleet, &args.app.app, args.app.version.as_ref())?;
+    let secrets = secrets::seal(&fleet, &record.release.app, &to, &args.secret)?;
     let assignment = Assignment {
         app: record.release.app.clone(),
         to,
         release: record.order(),
         paused: false,
         env: args.env.clone(),
+        secrets,
         args: (!args.args.is_empty()).then(|| args.args.clone()),
         publish: (!args.publish.is_empty()).then(|| args.publish.clone()),
     };
@@ -82,6 +84,8 @@ fn lost_settings(old: &Assignment, new: &Assignment) {
     let mut lost = Vec::new();
     let gone = |name| new.env.iter().all(|(n, _)| n != name);
     lost.extend(old.env.iter().filter(|(name, _)| gone(name)).map(|(name, _)| format!("--env {name}=…")));
+    let gone = |name| new.secrets.iter().all(|(n, _)| n != name);
+    lost.extend(old.secrets.iter().filter(|(name, _)| gone(name)).map(|(name, _)| format!("--secret {name}=…")));
     if new.publish.is_none() {
         lost.extend(old.publish.iter().flatten().map(|p| format!("-p {}:{}{}", p.host, p.guest, p.protocol.suffix())));
     }

@@ -264,6 +264,10 @@ fn plan_lines(plan: &Plan) -> Vec<String> {
         let (release, counter) = (a.release.digest.short(), a.release.counter);
         lines.push(format!("app      {} {release} (counter {counter}) on {}{paused}", a.app, selector::show(&a.to)));
         lines.extend(a.env.iter().map(|(name, value)| format!("         env {name}={value:?}")));
+        lines.extend(a.secrets.iter().map(|(name, sealed)| {
+            let devices: Vec<_> = sealed.iter().map(|sealed| sealed.device.as_str()).collect();
+            format!("         secret {name} for {}", devices.join(", "))
+        }));
         lines.extend(a.args.iter().flatten().map(|arg| format!("         arg {arg:?}")));
         let ports = a.publish.iter().flatten();
         lines.extend(ports.map(|p| format!("         port {} leads to {}{}", p.host, p.guest, p.protocol.suffix())));

@@ -31,10 +31,12 @@ mod assignments;
 mod deploy;
 mod orders;
 mod plans;
+mod secrets;
 mod selector;
 
 mod depot;
 
+mod device;
 mod devices;
 mod status;
 mod wait;
@@ -114,6 +116,7 @@ fn execute(cli: &Cli) -> Result<()> {
         Command::Rollback(args) => wait_for(orders::run(Order::Rollback, args, global)),
         Command::Root(args) => wait_for(root::run(args, global)),
         Command::Key(args) => key::run(args),
+        Command::Device(args) => device::run(args, global),
         Command::Grant(args) => wait_for(grant::run(args, global)),
         Command::Depot(args) => wait_for(depot::run(args, global)),
         Command::Status(args) => wait_for(status::run(args, global)),

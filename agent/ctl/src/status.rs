@@ -204,6 +204,7 @@ mod tests {
             labels: [].into(),
             agent: "0.1.0".into(),
             root: 1,
+            sealing_key: None,
             plan: Some(PlanState { sequence: 3, digest: Digest::of(b"p") }),
             apps: [app("hello", Phase::Running, None, 0), app("spin", Phase::BackingOff, Some("bad\x1b[2J"), 2)].into(),
             refused: Some(Refused { code: "fork".into(), why: "two".into(), at: Timestamp(1) }),

@@ -11,6 +11,7 @@ fn assignment() -> Assignment {
         release: ReleaseRef { digest: Digest::of(b"new"), counter: 2 },
         paused: false,
         env: Vec::new(),
+        secrets: Vec::new(),
         args: None,
         publish: None,
     }
@@ -34,6 +35,7 @@ fn state(sequence: u64, release: &[u8], phase: Phase, failures: u32) -> DeviceSt
         labels: [("site".parse().unwrap(), "hall".parse().unwrap())].into(),
         agent: "0.1.0".into(),
         root: 1,
+        sealing_key: None,
         plan: Some(PlanState { sequence, digest: Digest::of(b"plan") }),
         apps: [AppState {
             app: "hello".parse().unwrap(),

@@ -77,6 +77,7 @@ fn state(device: &str, sequence: u64, release: Digest, phase: Phase, why: Option
         labels: [("site".parse().unwrap(), "hall".parse().unwrap())].into(),
         agent: "0.1.0".into(),
         root: 1,
+        sealing_key: None,
         plan: Some(PlanState { sequence, digest: Digest::of(b"plan") }),
         apps: [AppState {
             app: "hello".parse().unwrap(),

@@ -1,11 +1,14 @@
-//! What of this board an app is given: directories and networks, as its setup says and the owner allows.
+//! What of this board an app is given: directories, networks and secrets, as its setup says and the owner allows.
 
 use std::{collections::BTreeMap, io, path::PathBuf};
 
 use dunlin_core::{
     Code, Refusal,
     policy::Setup,
-    wire::{AppName, MountName},
+    wire::{
+        AppName, DeviceId, FleetName, MountName,
+        sealed::{OpeningKey, Purpose},
+    },
 };
 use dunlin_host::{Directory, Reach};
 
@@ -21,6 +24,11 @@ pub(crate) struct Board {
     pub(crate) directories: BTreeMap<MountName, PathBuf>,
     /// Whom apps may reach: whom their releases name, if absent.
     pub(crate) within: Option<Vec<Reach>>,
+    /// Who this board is.
+    pub(crate) fleet: FleetName,
+    pub(crate) device: DeviceId,
+    /// What opens values that are sealed to it.
+    pub(crate) key: OpeningKey,
 }
 
 impl Board {
@@ -41,6 +49,17 @@ impl Board {
             directories.push(Directory { host, guest, read_only, bytes_max: None });
         }
         Ok(directories)
+    }
+
+    /// An app's environment, with what was sealed to this board opened.
+    pub(crate) fn environment(&self, app: &AppName, setup: &Setup) -> Result<Vec<(String, String)>, String> {
+        let mut env: Vec<_> = setup.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+        for (name, sealed) in &setup.secrets {
+            let purpose = Purpose { fleet: &self.fleet, device: &self.device, app, name };
+            let value = self.key.open(sealed, &purpose).map_err(|refusal| refusal.to_string())?;
+            env.push((name.to_string(), value));
+        }
+        Ok(env)
     }
 }
 

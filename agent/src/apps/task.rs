@@ -174,7 +174,7 @@ impl Task {
         let lines = Lines::new(app.clone(), watch, Arc::clone(&self.accepting), self.tail.clone(), clock);
         Ok(Guest {
             args: [app.to_string()].into_iter().chain(setup.args.iter().cloned()).collect(),
-            env: setup.env.iter().map(|(name, value)| (name.to_string(), value.clone())).collect(),
+            env: self.around.board.environment(app, setup)?,
             directories: self.around.board.directories(app, setup)?,
             listeners,
             grants: Grants { connect, within, resolve: setup.resolve, listen },

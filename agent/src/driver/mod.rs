@@ -36,6 +36,7 @@ use crate::{
     apps::{App, Board, Clock, Ports, Report, Status, Surroundings},
     config::Config,
     fetch::{Brought, Downloads, Fetch},
+    identity,
     link::{self, Link},
     report::Reporter,
     store::{Disk, Store},
@@ -101,8 +102,15 @@ impl Driver {
         let link = Link::new(config.broker, config.device.as_str(), Some(will));
         let (reports_in, reports) = mpsc::unbounded_channel();
         let (ports, clock) = (Ports::new(config.bind), Clock::start());
-        let board =
-            Board { apps: config.state_dir.join("apps"), directories: config.directories, within: config.connect };
+        let key = identity::opening_key(store.disk(), &config.state_dir)?;
+        let board = Board {
+            apps: config.state_dir.join("apps"),
+            directories: config.directories,
+            within: config.connect,
+            fleet: given.fleet.clone(),
+            device: config.device.clone(),
+            key,
+        };
         let reporter = Reporter::new(config.device.clone(), topics.clone(), Arc::clone(&watch));
         Ok(Self {
             device: config.device,
@@ -229,7 +237,7 @@ impl Driver {
 
     fn assignments(&self) -> Vec<Assignment> {
         let mine = self.plan.as_ref().map(|plan| plan.for_device(&self.device, &self.labels));
-        mine.unwrap_or_default().into_iter().cloned().collect()
+        mine.unwrap_or_default().into_iter().cloned().map(|mine| mine.seen_by(&self.device)).collect()
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
@@ -276,6 +284,7 @@ impl Driver {
             labels: self.labels.clone(),
             agent: env!("CARGO_PKG_VERSION").into(),
             root: self.root().version,
+            sealing_key: Some(self.around.board.key.public()),
             plan: plan.map(|plan| PlanState { sequence: plan.sequence, digest: plan.digest() }),
             apps: self.assignments().iter().map(|assignment| self.app_state(assignment)).collect(),
             refused: None,

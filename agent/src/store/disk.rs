@@ -4,7 +4,7 @@ use std::{
     fmt,
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
 };
@@ -57,7 +57,8 @@ impl Disk {
         let write = || -> io::Result<()> {
             let new = tempfile::Builder::new().prefix(TEMPORARY).make_in(folder, |path| {
                 self.about_to(Change::Create(path))?;
-                File::create_new(path)
+                // Values of apps are in some of them, and keys: they are nobody else's.
+                File::options().write(true).create_new(true).mode(0o600).open(path)
             })?;
             self.about_to(Change::Write(new.path()))?;
             new.as_file().write_all(bytes)?;

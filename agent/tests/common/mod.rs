@@ -97,6 +97,7 @@ pub fn everywhere(release: &Release) -> Assignment {
         release: ReleaseRef { digest: Envelope::unsigned(release).digest(), counter: release.counter },
         paused: false,
         env: vec![],
+        secrets: Vec::new(),
         args: None,
         publish: None,
     }

@@ -1,4 +1,4 @@
-//! Thirty-two bytes with a meaning: SHA-256 digests and ed25519 public keys.
+//! Thirty-two bytes with a meaning: SHA-256 digests and public keys.
 //!
 //! In postcard they are their bytes, in JSON and on screens lower-case hexadecimal.
 
@@ -14,6 +14,10 @@ pub struct Digest(pub [u8; 32]);
 /// An ed25519 public key (RFC 8032). It is its own key id: nothing to look up, nothing to collide.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
+
+/// An X25519 public key (RFC 7748), to which values are sealed that one board alone may read.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SealingKey(pub [u8; 32]);
 
 impl Digest {
     /// The digest of these bytes.
@@ -91,6 +95,7 @@ macro_rules! hexadecimal {
 
 hexadecimal!(Digest);
 hexadecimal!(PublicKey);
+hexadecimal!(SealingKey);
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ pub mod envelope;
 pub mod plan;
 pub mod release;
 pub mod root;
+pub mod sealed;
 
 pub mod state;
 
@@ -20,12 +21,13 @@ use core::fmt::Display;
 use serde::{Deserialize, Serialize};
 
 pub use bitmap::Bitmap;
-pub use digest::{Digest, PublicKey};
+pub use digest::{Digest, PublicKey, SealingKey};
 pub use envelope::{Envelope, Kind, Signature};
 pub use name::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, MountName, Reach, Version};
 pub use plan::{Assignment, Plan, Publish, ReleaseRef, Selector, Term};
 pub use release::{Asks, Health, Listen, Module, Mount, Probe, Protocol, Release, Restart, Start, World};
 pub use root::{Floor, ReleaseRole, Role, Root};
+pub use sealed::Sealed;
 pub use topic::{Topic, Topics};
 
 use crate::{Code, Refusal, limits, refusal::ensure};

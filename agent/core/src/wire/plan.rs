@@ -8,7 +8,7 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, DeviceId, Digest, Document, EnvName, FleetName, Kind, LabelKey, LabelValue, Protocol, Timestamp,
+    AppName, DeviceId, Digest, Document, EnvName, FleetName, Kind, LabelKey, LabelValue, Protocol, Sealed, Timestamp,
     check_count, check_text, check_unique,
 };
 use crate::{Refusal, limits, refusal::ensure};
@@ -47,6 +47,8 @@ pub struct Assignment {
     pub paused: bool,
     /// Values for environment variables that the release asks for.
     pub env: Vec<(EnvName, String)>,
+    /// Values for such variables that only the devices that they are sealed to can read.
+    pub secrets: Vec<(EnvName, Vec<Sealed>)>,
     /// Arguments instead of the release's own.
     pub args: Option<Vec<String>>,
     /// Ports instead of the release's own.
@@ -105,6 +107,17 @@ impl Plan {
     }
 }
 
+impl Assignment {
+    /// What of it concerns this device: what is sealed to others it cannot read.
+    pub fn seen_by(mut self, device: &DeviceId) -> Self {
+        for (_, sealed) in &mut self.secrets {
+            sealed.retain(|sealed| sealed.device == *device);
+        }
+        self.secrets.retain(|(_, sealed)| !sealed.is_empty());
+        self
+    }
+}
+
 impl Document for Plan {
     const KIND: Kind = Kind::Plan;
 
@@ -129,7 +142,16 @@ impl Assignment {
         }
         check_count(self.env.len(), limits::LIST_MAX, "environment variables")?;
         self.env.iter().try_for_each(|(name, value)| check_text(value, name.as_str()))?;
-        check_unique(self.env.iter().map(|(name, _)| name), "an environment variable")?;
+        check_count(self.secrets.len(), limits::LIST_MAX, "secrets")?;
+        let names = self.env.iter().map(|(name, _)| name).chain(self.secrets.iter().map(|(name, _)| name));
+        check_unique(names, "an environment variable")?;
+        for (name, sealed) in &self.secrets {
+            check_count(sealed.len(), limits::SELECTOR_MAX, "devices that a secret is sealed to")?;
+            check_unique(sealed.iter().map(|sealed| &sealed.device), "a device that a secret is sealed to")?;
+            let longest = sealed.iter().map(|sealed| sealed.ciphertext.len()).max().unwrap_or_default();
+            let max = limits::TEXT_BYTES_MAX + limits::SEAL_BYTES;
+            ensure!(longest <= max, Malformed, "{name} of {longest} sealed bytes, more than the {max} allowed");
+        }
         let args = self.args.as_deref().unwrap_or_default();
         check_count(args.len(), limits::LIST_MAX, "arguments")?;
         args.iter().try_for_each(|arg| check_text(arg, "an argument"))?;

@@ -5,7 +5,7 @@
 use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, DeviceId, Digest, FleetName, Timestamp, Version, plan::Labels};
+use super::{AppName, DeviceId, Digest, FleetName, SealingKey, Timestamp, Version, plan::Labels};
 
 /// A device as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct DeviceState {
     pub agent: String,
     /// The version of the root in force.
     pub root: u64,
+    /// What values are to be sealed to for this device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<SealingKey>,
     /// The plan that it obeys, if it ever accepted one.
     pub plan: Option<PlanState>,
     /// Every app that the plan gives it, or that still runs.

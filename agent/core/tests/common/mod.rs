@@ -160,6 +160,7 @@ pub(crate) fn assign(release: &Release) -> Assignment {
         release: order(release),
         paused: false,
         env: vec![(name("SITE"), "kitchen".into())],
+        secrets: Vec::new(),
         args: None,
         publish: None,
     }

@@ -162,6 +162,7 @@ async fn ship(fleet: &Fleet, args: &DevArgs, app: &App, wasm: &Bytes, number: u3
         release: record.order(),
         paused: false,
         env: args.env.clone(),
+        secrets: Vec::new(),
         args: (!args.args.is_empty()).then(|| args.args.clone()),
         publish: (!args.publish.is_empty()).then(|| args.publish.clone()),
     };
