@@ -4,13 +4,13 @@ use std::io::{self, IoSlice, SeekFrom};
 
 use cap_std::fs::FileExt;
 
-use super::{Cx, Errno, Outcome, file, sockets};
+use super::{Cx, Errno, MOVED_BYTES_MAX, Outcome, file, sockets};
 use crate::fds::{Descriptor, Fds, File, Flags, Interest, Kind, Place, Rights};
 use crate::memory::{Memory, OutOfBounds, Span};
 use crate::state::State;
 
 pub(super) fn read(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, read: u32) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     cx.memory.check(read, 4)?;
     if cx.is_datagram(fd) {
         let received = sockets::receive(cx, fd, iovs, count, 0)?;
@@ -36,7 +36,7 @@ pub(super) fn read(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, read: u32) -
 }
 
 pub(super) fn write(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, written: u32) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     cx.memory.check(written, 4)?;
     if let Some(outcome) = cx.finished() {
         cx.memory.put_u32(written, outcome?)?;
@@ -73,7 +73,7 @@ pub(super) fn write(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, written: u3
 }
 
 pub(super) fn pread(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, offset: u64, read: u32) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     cx.memory.check(read, 4)?;
     if let Some(Kind::Directory(_)) = cx.state.fds.get(fd).map(|descriptor| &descriptor.kind) {
         return Err(Errno::Isdir.into());
@@ -86,7 +86,7 @@ pub(super) fn pread(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, offset: u64
 }
 
 pub(super) fn pwrite(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, offset: u64, written: u32) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     cx.memory.check(written, 4)?;
     if let Some(outcome) = cx.finished() {
         cx.memory.put_u32(written, outcome?)?;
@@ -154,7 +154,7 @@ fn sync_as_flagged(cx: &mut Cx<'_>, fd: u32, n: u32) -> Outcome {
     }))
 }
 
-/// Reads into one buffer after the other, until one is not filled. `read` is told how many bytes
+/// Reads into one buffer after the other, until one is not filled or it was as much as one call may. `read` is told how many bytes
 /// came before.
 ///
 /// What came before an error is reported as read; the error will come again.
@@ -187,9 +187,9 @@ pub(super) fn scatter_from(
         let buffer = memory.slice_mut(at, len).map_err(fault)?;
         let before = total.max(filled);
         let rest = &mut buffer[(before - total) as usize..];
-        let room = rest.len();
-        match read(rest, before) {
-            Ok(n) if n == room => total = end,
+        let now = rest.len().min((MOVED_BYTES_MAX - (before - filled)) as usize);
+        match read(&mut rest[..now], before) {
+            Ok(n) if n == rest.len() => total = end,
             Ok(n) => return Ok(before + n as u32),
             Err(error) if before == filled => return Err(error),
             Err(_) => return Ok(before),
@@ -198,7 +198,7 @@ pub(super) fn scatter_from(
     Ok(total)
 }
 
-/// Writes the buffers, several with each system call. `write` is told how many bytes went before.
+/// Writes the buffers, or as much of them as one call may, several with each system call. `write` is told how many bytes went before.
 ///
 /// What went before an error is reported as written; the error will come again.
 pub(super) fn gather(
@@ -217,10 +217,8 @@ pub(super) fn gather(
         let mut sum = total;
         while let (true, Some(slice)) = (index < count, slices.get_mut(used)) {
             let Span { at, len } = memory.span(iovs, index).map_err(fault)?;
-            match sum.checked_add(len) {
-                Some(more) => sum = more,
-                None => break,
-            }
+            let len = len.min(MOVED_BYTES_MAX - sum);
+            sum += len;
             index += 1;
             if len > 0 {
                 *slice = IoSlice::new(memory.slice(at, len).map_err(fault)?);

@@ -101,12 +101,18 @@ const CALL_FUEL: u64 = 1_000;
 /// What the bytes that a call moves cost on top of that.
 const BYTES_PER_FUEL: u64 = 16;
 
+/// Buffers in one list: as many as Linux takes.
+const BUFFERS_MAX: u32 = 1024;
+/// Bytes that one call reads or writes. More would hold up the others: buffers may lie over each other, so that the
+/// guest's memory is no bound.
+const MOVED_BYTES_MAX: u32 = 1 << 20;
+
 /// A guest calls.
 fn enter(mut caller: Caller<'_, State>, call: Call) -> Result<i32, Error> {
     caller.data_mut().last_call = Some(call.name);
     caller.data_mut().work = 0;
     let outcome = attempt(&mut caller, &call);
-    let cost = CALL_FUEL + caller.data().work;
+    let cost = CALL_FUEL + std::mem::take(&mut caller.data_mut().work);
     let fuel = caller.get_fuel()?;
     caller.set_fuel(fuel.saturating_sub(cost))?;
     match outcome {
@@ -141,6 +147,17 @@ impl Cx<'_> {
     /// Has the guest pay for bytes that were moved.
     fn moved(&mut self, bytes: u32) {
         self.state.work += u64::from(bytes) / BYTES_PER_FUEL;
+    }
+
+    /// Checks a list of buffers, and has the guest pay for it: each may take a system call of its own.
+    fn check_buffers(&mut self, list: u32, count: u32) -> Result<(), Errno> {
+        // As `readv` has it.
+        if count > BUFFERS_MAX {
+            return Err(Errno::Inval);
+        }
+        self.memory.check_spans(list, count)?;
+        self.state.work += CALL_FUEL * u64::from(count.saturating_sub(1));
+        Ok(())
     }
 
     /// Suspends the guest until a thread of the runtime has done what can take seconds on a slow card.

@@ -4,7 +4,7 @@ use std::mem;
 use std::net::Shutdown;
 
 use super::io::{gather, scatter, scatter_from};
-use super::{Cx, Errno, Outcome, Stop, sockets};
+use super::{Cx, Errno, MOVED_BYTES_MAX, Outcome, Stop, sockets};
 use crate::fds::{Connection, Descriptor, Fds, Flags, Interest, Kind, Rights};
 
 mod riflags {
@@ -45,7 +45,7 @@ pub(super) fn accept(cx: &mut Cx<'_>, fd: u32, flags: u32, accepted: u32) -> Out
 }
 
 pub(super) fn recv(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, flags: u32, read: u32, out_flags: u32) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     cx.memory.check(read, 4)?;
     cx.memory.check(out_flags, 2)?;
     // The only flag there is says that a datagram was cut short.
@@ -94,7 +94,13 @@ fn recv_all(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32) -> Result<u32, Stop
         match cx.or_wait(fd, Interest::Read, outcome) {
             // Nothing more: they are full, or it was the end.
             Ok(n) if n == received => return Ok(n),
-            Ok(n) => received = n,
+            Ok(n) if n - received < MOVED_BYTES_MAX => received = n,
+            // There is more, after the others had their turn.
+            Ok(n) => {
+                cx.state.wait.received = n;
+                cx.state.wait.turn = true;
+                return Err(Stop::Wait);
+            }
             Err(Stop::Wait) => {
                 cx.state.wait.received = received;
                 return Err(Stop::Wait);
@@ -107,7 +113,7 @@ fn recv_all(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32) -> Result<u32, Stop
 }
 
 pub(super) fn send(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, flags: u32, written: u32) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     cx.memory.check(written, 4)?;
     let n = match cx.is_datagram(fd) {
         true => sockets::transmit(cx, fd, iovs, count, flags, None)?,

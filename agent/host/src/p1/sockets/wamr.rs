@@ -29,7 +29,7 @@ pub(super) fn connect(cx: &mut Cx<'_>, fd: u32, addr: u32) -> Outcome {
 }
 
 pub(super) fn recv_from(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, flags: u32, addr: u32, read: u32) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     cx.memory.check(addr, address::BYTES)?;
     cx.memory.check(read, 4)?;
     let received = super::recv_from(cx, fd, iovs, count, flags)?;
@@ -39,7 +39,7 @@ pub(super) fn recv_from(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, flags: 
 }
 
 pub(super) fn send_to(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, flags: u32, addr: u32, written: u32) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     cx.memory.check(written, 4)?;
     let to = address::read(&cx.memory, addr)?;
     let n = super::send_to(cx, fd, iovs, count, flags, to)?;

@@ -73,7 +73,7 @@ fn recv_from(
     read: u32,
     out_flags: u32,
 ) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     address::check(&cx.memory, addr)?;
     if let Some(port) = port {
         cx.memory.check(port, 2)?;
@@ -101,7 +101,7 @@ pub(super) fn send_to(
     flags: u32,
     written: u32,
 ) -> Outcome {
-    cx.memory.check_spans(iovs, count)?;
+    cx.check_buffers(iovs, count)?;
     cx.memory.check(written, 4)?;
     let to = address::read(&cx.memory, addr, port)?;
     let n = super::send_to(cx, fd, iovs, count, flags, to)?;

@@ -193,7 +193,7 @@ impl Wasi {
         fd
     }
 
-    fn vectors(&mut self, spans: &[(u32, usize)]) -> u32 {
+    pub(super) fn vectors(&mut self, spans: &[(u32, usize)]) -> u32 {
         let mut list = Vec::new();
         for (at, len) in spans {
             list.extend_from_slice(&at.to_le_bytes());
