@@ -221,7 +221,14 @@ pub(super) fn unlink_file(cx: &mut Cx<'_>, fd: u32, path: u32, len: u32) -> Outc
 
 /// A path, which is UTF-8 and has no NUL in it.
 fn text<'a>(memory: &'a Memory<'_>, at: u32, len: u32) -> Result<&'a str, Errno> {
-    let path = std::str::from_utf8(memory.slice(at, len)?).map_err(|_| Errno::Ilseq)?;
+    /// The kernel takes no longer ones, and where a path is resolved step by step each costs time.
+    const BYTES_MAX: usize = 4095;
+
+    let path = memory.slice(at, len)?;
+    if path.len() > BYTES_MAX {
+        return Err(Errno::Nametoolong);
+    }
+    let path = std::str::from_utf8(path).map_err(|_| Errno::Ilseq)?;
     if path.contains('\0') { Err(Errno::Inval) } else { Ok(path) }
 }
 

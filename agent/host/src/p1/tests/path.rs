@@ -65,6 +65,14 @@ fn creating_and_opening() {
     assert_eq!(wasi.open("f/file", CREAT, WRITE), Err(Errno::Notdir));
     assert_eq!(wasi.open("", 0, READ), Err(Errno::Noent));
     assert_eq!(wasi.open(&"n".repeat(256), CREAT, WRITE), Err(Errno::Nametoolong));
+    // Names that are short, of a path that is not.
+    assert!(wasi.open(&"./".repeat(2047), 0, READ).is_ok());
+    for path in ["./".repeat(2048), "../x/".repeat(10_000)] {
+        assert_eq!(wasi.open(&path, 0, READ), Err(Errno::Nametoolong));
+        assert_eq!(mkdir(&mut wasi, &path), Err(Errno::Nametoolong));
+        assert_eq!(symlink(&mut wasi, &path, "s"), Err(Errno::Nametoolong));
+        assert_eq!(link(&mut wasi, true, &path, "l"), Err(Errno::Nametoolong));
+    }
 }
 
 #[test]
