@@ -12,6 +12,10 @@ use crate::memory::{Memory, OutOfBounds};
 const SUBSCRIPTION_BYTES: u32 = 48;
 const EVENT_BYTES: u32 = 32;
 
+/// To read, to write, and two clocks: who waits for more waits for something twice, and each costs a system call
+/// and memory of the host.
+const SUBSCRIPTIONS_PER_DESCRIPTOR: usize = 4;
+
 mod eventtype {
     pub(super) const CLOCK: u8 = 0;
     pub(super) const FD_READ: u8 = 1;
@@ -26,6 +30,10 @@ pub(super) fn oneoff(cx: &mut Cx<'_>, subscriptions: u32, events: u32, count: u3
     cx.memory.check(subscriptions, bytes)?;
     cx.memory.check(events, count * EVENT_BYTES)?;
     cx.memory.check(happened, 4)?;
+    let max = SUBSCRIPTIONS_PER_DESCRIPTOR.saturating_mul(cx.state.limits.descriptors);
+    if count as usize > max {
+        return Err(Errno::Inval.into());
+    }
 
     let now = Instant::now();
     let since = cx.state.wait.since.take().unwrap_or(now);

@@ -101,6 +101,16 @@ async fn a_relative_timeout_passes() {
     }
 }
 
+/// Each costs the host memory and a system call.
+#[tokio::test]
+async fn there_is_a_limit_to_what_is_waited_for() {
+    let mut wasi = Wasi::new();
+    let many = vec![On::Write(1); 4 * crate::quota::Limits::default().descriptors];
+    assert_eq!(poll(&mut wasi, &many).await.map(|events| events.len()), Ok(many.len()));
+    let more = [&many[..], &[On::Write(1)]].concat();
+    assert_eq!(poll(&mut wasi, &more).await, Err(Errno::Inval));
+}
+
 #[tokio::test]
 async fn an_absolute_timeout_passes() {
     let mut wasi = Wasi::new();
