@@ -112,7 +112,7 @@ pub(crate) struct Wait {
     pub(crate) turn: bool,
     /// When the call was first tried: what relative timeouts count from.
     pub(crate) since: Option<Instant>,
-    /// Bytes that the call has received so far, where it wants all of them.
+    /// Bytes that the call has put into the guest's memory so far, where it wants all of them.
     pub(crate) received: u32,
     /// What a thread of the runtime does for the guest meanwhile.
     pub(crate) job: Option<JoinHandle<io::Result<u32>>>,

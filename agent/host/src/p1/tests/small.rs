@@ -91,6 +91,25 @@ fn random_bytes_fill_what_was_asked_for_and_no_more() {
     assert_eq!(wasi.call("random_get", &[at.into(), 0]), Ok(()));
 }
 
+/// So many that they would hold up the others: made in turns, and paid for in each.
+#[tokio::test]
+async fn many_random_bytes_are_made_in_turns() {
+    const LEN: usize = 150_000;
+
+    let mut wasi = Wasi::new();
+    let at = wasi.put(&[0; LEN + 8]);
+    wasi.state.work = 0;
+    assert_eq!(wasi.call_waiting("random_get", &[at.into(), LEN as u64]).await, Ok(()));
+    assert_eq!((wasi.attempts, wasi.state.work), (3, LEN as u64));
+    let blocks = wasi.bytes(at, LEN).chunks_exact(16).collect::<Vec<_>>();
+    assert!(blocks.iter().all(|block| block.iter().any(|byte| *byte != 0)), "a part was left out");
+    assert_eq!(wasi.bytes(at + LEN as u32, 8), [0; 8]);
+    // The next call begins at its own beginning.
+    let next = wasi.put(&[0; 64]);
+    assert_eq!(wasi.call("random_get", &[next.into(), 64]), Ok(()));
+    assert!(wasi.bytes(next, 64).iter().any(|byte| *byte != 0));
+}
+
 #[test]
 fn the_end() {
     let mut wasi = Wasi::new();
