@@ -109,7 +109,9 @@ impl Run {
     async fn complete(&mut self, call: &Call) -> Result<i32, u32> {
         loop {
             self.store.data_mut().wait().await;
-            match p1::attempt(&mut self.store, call) {
+            let outcome = p1::attempt(&mut self.store, call);
+            self.charge();
+            match outcome {
                 Ok(()) => return Ok(0),
                 Err(Stop::Errno(errno)) => return Ok(errno.code()),
                 // Woken for nothing. Were that to happen again at once, the others still have their turn.
@@ -131,6 +133,14 @@ impl Run {
     fn refuel(&mut self, required: u64) -> Result<(), Error> {
         self.fuel = self.store.data().limits.fuel_slice.max(required);
         self.store.set_fuel(self.fuel)
+    }
+
+    /// Has the guest pay for what a call did after it had waited.
+    fn charge(&mut self) {
+        let work = std::mem::take(&mut self.store.data_mut().work);
+        // Without fuel there is no guest.
+        let left = self.store.get_fuel().unwrap_or_default();
+        let _ = self.store.set_fuel(left.saturating_sub(work));
     }
 
     fn account(&mut self) {
