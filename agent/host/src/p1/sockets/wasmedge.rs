@@ -148,6 +148,9 @@ fn put_2(memory: &mut Memory<'_>, address: SocketAddr, addr: u32, port: u32) -> 
     Ok(())
 }
 
+/// No host or service has a longer name.
+const NAME_BYTES_MAX: usize = 1024;
+
 mod aiflags {
     pub(super) const PASSIVE: u16 = 1 << 0;
     pub(super) const NUMERICHOST: u16 = 1 << 2;
@@ -266,6 +269,9 @@ fn nowhere(family: Option<Family>, passive: bool) -> Vec<IpAddr> {
 /// A text that may end with a zero.
 fn text(memory: &Memory<'_>, at: u32, len: u32) -> Result<String, Errno> {
     let bytes = memory.slice(at, len)?;
+    if bytes.len() > NAME_BYTES_MAX {
+        return Err(Errno::Ainoname);
+    }
     let bytes = bytes.strip_suffix(b"\0").unwrap_or(bytes);
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| Errno::Ainoname)
 }

@@ -134,6 +134,8 @@ async fn what_cannot_be_asked_for() {
         (("127.1", ""), (0, 0, 0), 8, Errno::Ainoname),
         (("0x7f000001", ""), (0, 0, 0), 8, Errno::Ainoname),
         (("a\0b", ""), (0, 0, 0), 8, Errno::Ainoname),
+        ((&"a".repeat(2000), ""), (0, 0, 0), 8, Errno::Ainoname),
+        (("localhost", &"1".repeat(2000)), (0, 0, 0), 8, Errno::Ainoname),
     ] {
         assert_eq!(getaddrinfo(&mut wasi, names, hints, max).await, Err(errno), "{names:?} {hints:?}");
     }
