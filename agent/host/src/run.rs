@@ -109,9 +109,7 @@ impl Run {
     async fn complete(&mut self, call: &Call) -> Result<i32, u32> {
         loop {
             self.store.data_mut().wait().await;
-            let outcome = p1::attempt(&mut self.store, call);
-            self.charge();
-            match outcome {
+            match p1::attempt(&mut self.store, call) {
                 Ok(()) => return Ok(0),
                 Err(Stop::Errno(errno)) => return Ok(errno.code()),
                 // Woken for nothing. Were that to happen again at once, the others still have their turn.
@@ -135,17 +133,10 @@ impl Run {
         self.store.set_fuel(self.fuel)
     }
 
-    /// Has the guest pay for what a call did after it had waited.
-    fn charge(&mut self) {
-        let work = std::mem::take(&mut self.store.data_mut().work);
-        // Without fuel there is no guest.
-        let left = self.store.get_fuel().unwrap_or_default();
-        let _ = self.store.set_fuel(left.saturating_sub(work));
-    }
-
     fn account(&mut self) {
         let left = self.store.get_fuel().unwrap_or(self.fuel);
-        let spent = self.fuel.saturating_sub(left);
+        // What calls did beyond the slice counts too, and what they did after they had waited.
+        let spent = self.fuel.saturating_sub(left) + std::mem::take(&mut self.store.data_mut().work);
         self.fuel = left;
         self.store.data().quota.usage().spent(spent);
         if let Some(pace) = &mut self.pace {

@@ -29,7 +29,7 @@ pub(crate) struct State {
     pub(crate) suspended: Option<Call>,
     pub(crate) wait: Wait,
     pub(crate) last_call: Option<&'static str>,
-    /// What the current host call costs in fuel, beyond what every call does.
+    /// What host calls cost in fuel, beyond what every call does, and what was not paid yet.
     pub(crate) work: u64,
     pub(crate) quota: Quota,
     pub(crate) limits: Limits,

@@ -110,11 +110,12 @@ const MOVED_BYTES_MAX: u32 = 1 << 20;
 /// A guest calls.
 fn enter(mut caller: Caller<'_, State>, call: Call) -> Result<i32, Error> {
     caller.data_mut().last_call = Some(call.name);
-    caller.data_mut().work = 0;
     let outcome = attempt(&mut caller, &call);
     let cost = CALL_FUEL + std::mem::take(&mut caller.data_mut().work);
     let fuel = caller.get_fuel()?;
-    caller.set_fuel(fuel.saturating_sub(cost))?;
+    let paid = cost.min(fuel);
+    caller.set_fuel(fuel - paid)?;
+    caller.data_mut().work = cost - paid;
     match outcome {
         Ok(()) => Ok(0),
         Err(Stop::Errno(errno)) => Ok(errno.code()),

@@ -201,6 +201,24 @@ async fn endless_recursion_is_named() {
     assert_eq!(fault.kind, FaultKind::StackOverflow { depth_limit: call_depth, bytes_limit: stack_bytes });
 }
 
+/// What a call does after it has waited, and beyond the slice, is not for nothing.
+#[tokio::test]
+async fn the_work_of_calls_is_counted() {
+    const BYTES: u64 = 500_000;
+
+    let program = compile_wat(&format!(
+        r#"(module
+             (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+             (memory (export "memory") 8)
+             (func (export "_start") (if (call $random (i32.const 0) (i32.const {BYTES})) (then unreachable))))"#
+    ));
+    let limits = Limits { fuel_slice: 10_000, ..Limits::default() };
+    let (guest, _) = guest(&["random"]);
+    let usage = Arc::clone(&guest.usage);
+    exited(&soon(dunlin_host::run(&program, Guest { limits, ..guest })).await, 0);
+    assert!((BYTES..BYTES + 10_000).contains(&usage.fuel()), "{}", usage.fuel());
+}
+
 #[tokio::test]
 async fn a_memory_eater_is_refused_at_its_limit() {
     let program = compile(dunlin_guests::EAT_MEMORY.bytes);
