@@ -114,6 +114,8 @@ pub(crate) struct Wait {
     pub(crate) since: Option<Instant>,
     /// Bytes that the call has put into the guest's memory so far, where it wants all of them.
     pub(crate) received: u32,
+    /// How much of a directory the call has listed so far: bytes, and the place of the next entry.
+    pub(crate) listed: Option<(usize, u64)>,
     /// What a thread of the runtime does for the guest meanwhile.
     pub(crate) job: Option<JoinHandle<io::Result<u32>>>,
     /// What came of it, for the call when it is tried again.

@@ -6,13 +6,19 @@ use cap_std::fs::{Dir, MetadataExt};
 use rustix::fs::{AtFlags, FileType, RawDir, RawDirEntry, SeekFrom};
 
 use super::stat::filetype;
-use super::{Cx, Outcome, directory};
+use super::{Cx, Outcome, Stop, directory};
 use crate::fds::Rights;
+use crate::state::State;
 
 const DIRENT_BYTES: usize = 24;
 
 /// What the kernel is asked for at once: a few dozen names.
 const BATCH_BYTES: usize = 2048;
+
+/// Entries that are listed before the others have their turn: a millisecond of work on a small board.
+const AT_ONCE: u64 = 500;
+/// What an entry costs: some file systems have to be asked for the type of each.
+const ENTRY_FUEL: u64 = 100;
 
 /// Fills the guest's buffer with entries, the last of them cut off where the buffer ends.
 ///
@@ -21,16 +27,26 @@ const BATCH_BYTES: usize = 2048;
 pub(super) fn readdir(cx: &mut Cx<'_>, fd: u32, buf: u32, len: u32, cookie: u64, used: u32) -> Outcome {
     cx.memory.check(used, 4)?;
     let buffer = cx.memory.slice_mut(buf, len)?;
-    let dir = &directory(&cx.state.fds, fd, Rights::FD_READDIR)?.dir;
+    let State { fds, wait, .. } = &mut *cx.state;
+    let dir = &directory(fds, fd, Rights::FD_READDIR)?.dir;
     let own_inode = dir.dir_metadata()?.ino();
 
-    rustix::fs::seek(dir, SeekFrom::Start(cookie))?;
+    // Where it was when the others had their turn.
+    let (mut filled, mut next) = wait.listed.take().unwrap_or((0, cookie));
+    rustix::fs::seek(dir, SeekFrom::Start(next))?;
     let mut batch = [MaybeUninit::uninit(); BATCH_BYTES];
     let mut entries = RawDir::new(dir, &mut batch);
-    let mut filled = 0;
+    let mut listed = 0;
     while filled < buffer.len() {
+        if listed == AT_ONCE {
+            wait.listed = Some((filled, next));
+            wait.turn = true;
+            cx.state.work += AT_ONCE * ENTRY_FUEL;
+            return Err(Stop::Wait);
+        }
         let Some(entry) = entries.next() else { break };
         let entry = entry?;
+        (listed, next) = (listed + 1, entry.next_entry_cookie());
         let name = entry.file_name().to_bytes();
         // A name that is not UTF-8 cannot be said in any other call.
         if std::str::from_utf8(name).is_err() {
@@ -38,11 +54,11 @@ pub(super) fn readdir(cx: &mut Cx<'_>, fd: u32, buf: u32, len: u32, cookie: u64,
         }
         // Where ".." of a directory at the top leads is not the guest's business.
         let inode = if name == b".." { own_inode } else { entry.ino() };
-        let header = dirent(entry.next_entry_cookie(), inode, name.len(), entry_type(dir, &entry));
+        let header = dirent(next, inode, name.len(), entry_type(dir, &entry));
         filled += copy(&header, &mut buffer[filled..]);
         filled += copy(name, &mut buffer[filled..]);
     }
-    cx.moved(len);
+    cx.state.work += listed * ENTRY_FUEL;
     // No more than the buffer's length, which came as 32 bits.
     cx.memory.put_u32(used, filled as u32)?;
     Ok(())

@@ -105,6 +105,28 @@ fn any_size_of_buffer_lists_everything_once() {
     }
 }
 
+/// So many that they would hold up the others: in turns, and still one call.
+#[tokio::test]
+async fn a_large_directory_is_listed_in_turns() {
+    const ROOM: u64 = 100_000;
+
+    let mut wasi = Wasi::new();
+    let mut expected = BTreeSet::from([".".to_owned(), "..".to_owned()]);
+    for n in 0..1200 {
+        std::fs::write(wasi.root().join(format!("{n}")), b"").unwrap();
+        expected.insert(format!("{n}"));
+    }
+    let (buf, used) = (wasi.room(ROOM as usize), wasi.room(4));
+    let args = [ROOT.into(), buf.into(), ROOM, 0, used.into()];
+    assert_eq!(wasi.call_waiting("fd_readdir", &args).await, Ok(()));
+    assert_eq!(wasi.attempts, 3);
+    let all = entries(wasi.bytes(buf, wasi.u32(used) as usize));
+    assert_eq!(names(&all), expected);
+    // The next call begins where it is told to.
+    assert_eq!(wasi.call("fd_readdir", &[ROOT.into(), buf.into(), 300, all[700].next, used.into()]), Ok(()));
+    assert_eq!(entries(wasi.bytes(buf, 300))[0].name, all[701].name);
+}
+
 #[test]
 fn a_cookie_goes_on_where_its_entry_ended() {
     let mut wasi = Wasi::new();
