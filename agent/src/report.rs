@@ -121,7 +121,8 @@ impl Reporter {
         if self.published.as_ref() != Some(&state) {
             self.published = Some(state.clone());
             state.at = now;
-            self.json(link, &Topic::State(self.device.clone()), &state, true);
+            let room = link.payload_bytes_max(&self.topics.format(&Topic::State(self.device.clone())));
+            self.json(link, &Topic::State(self.device.clone()), &fitting(state, room), true);
         }
     }
 
@@ -139,6 +140,25 @@ impl Reporter {
             Err(error) => tracing::error!(%error, "a report has no JSON form"),
         }
     }
+}
+
+/// A state within what the broker takes: first without the sentences, then without the apps.
+fn fitting(mut state: DeviceState, room: usize) -> DeviceState {
+    // Our own types always have a JSON form.
+    let bytes = |state: &DeviceState| serde_json::to_vec(state).map_or(0, |json| json.len());
+    let whole = bytes(&state);
+    if whole <= room {
+        return state;
+    }
+    state.broker.push(format!("it takes {room} bytes of the {whole} of this state: it is cut short"));
+    for app in &mut state.apps {
+        app.why = None;
+        app.next.iter_mut().for_each(|next| next.why = None);
+    }
+    if bytes(&state) > room {
+        state.apps.clear();
+    }
+    state
 }
 
 fn log(state: &AppState) {

@@ -203,6 +203,7 @@ fn device_state() {
         plan: None,
         apps: vec![],
         refused: None,
+        broker: vec![],
         at: NOW,
     };
     let app = AppState {
@@ -240,6 +241,7 @@ fn device_state() {
         plan: Some(PlanState { sequence: 7, digest: Digest::of(b"plan") }),
         apps: vec![app, bare, replaced],
         refused: Some(Refused { code: Code::OldPlan.to_string(), why: "it is old".into(), at: SOON }),
+        broker: vec!["it keeps no retained messages".into()],
         ..small.clone()
     };
     json_both_ways(&[small, full], "golden/state.json");

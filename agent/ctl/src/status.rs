@@ -112,6 +112,7 @@ fn device_rows(device: &DeviceId, seen: &Seen, now: Timestamp) -> Vec<Row> {
     if let Some(note) = refused(state) {
         rows.push(row(&plan, only(&note, say::BAD)));
     }
+    rows.extend(state.broker.iter().map(|broken| row(&plan, only(&format!("its broker: {broken}"), say::BAD))));
     if rows.is_empty() {
         rows.push(row(&plan, only("", Style::new())));
     }
@@ -208,6 +209,7 @@ mod tests {
             plan: Some(PlanState { sequence: 3, digest: Digest::of(b"p") }),
             apps: [app("hello", Phase::Running, None, 0), app("spin", Phase::BackingOff, Some("bad\x1b[2J"), 2)].into(),
             refused: Some(Refused { code: "fork".into(), why: "two".into(), at: Timestamp(1) }),
+            broker: vec!["it is slow".into()],
             at: Timestamp(1),
         };
         let mut devices = Devices::default();
@@ -220,6 +222,7 @@ DEVICE  ONLINE  PLAN  APP    VERSION       PHASE        SINCE  NOTE
 pi-1    yes     3     hello  1.0.0         running      60s    port 8080; a1fce4363854 is refused: too large
 pi-1    yes     3     spin   2d711642b726  backing-off  60s    failed 2 times; bad\u{fffd}[2J
 pi-1    yes     3     -      -             -            -      refused: two [fork]
+pi-1    yes     3     -      -             -            -      its broker: it is slow
 pi-2    no      -     -      -             -            -";
         assert_eq!(plain, expected);
         assert_ne!(text, plain, "there are colours to take off");

@@ -52,6 +52,7 @@ fn state(sequence: u64, release: &[u8], phase: Phase, failures: u32) -> DeviceSt
         }]
         .into(),
         refused: None,
+        broker: vec![],
         at: Timestamp(1_001),
     }
 }

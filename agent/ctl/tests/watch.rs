@@ -94,6 +94,7 @@ fn state(device: &str, sequence: u64, release: Digest, phase: Phase, why: Option
         }]
         .into(),
         refused: None,
+        broker: vec![],
         at: common::now(),
     }
 }

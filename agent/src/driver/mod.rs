@@ -288,6 +288,7 @@ impl Driver {
             plan: plan.map(|plan| PlanState { sequence: plan.sequence, digest: plan.digest() }),
             apps: self.assignments().iter().map(|assignment| self.app_state(assignment)).collect(),
             refused: None,
+            broker: self.link.broken(),
             at: now,
         };
         self.reporter.state(&mut self.link, state, now);

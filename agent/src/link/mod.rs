@@ -4,6 +4,7 @@
 //! is one connection and knows rumqttc, and an [`outbox`] keeps what no broker has acknowledged.
 //! A link knows topics' names and payload bytes, never what they mean.
 
+mod broken;
 mod broker;
 mod outbox;
 mod session;
@@ -15,8 +16,9 @@ use bytes::Bytes;
 use dunlin_core::{Backoff, limits};
 use tokio::time::Instant;
 
+use broken::Broken;
 pub use broker::{Broker, BrokerUrl, Credentials, Scheme, Tls};
-use outbox::{Next, Outbox};
+use outbox::{Message, Next, Outbox};
 pub use session::Abilities;
 use session::{Command, Report, Session};
 pub use tls::TlsError;
@@ -88,6 +90,9 @@ pub struct Link {
     retains: bool,
     state: State,
     given_up: VecDeque<Event>,
+    broken: Broken,
+    packet_bytes_max: usize,
+    seed: u64,
 }
 
 #[derive(Debug)]
@@ -111,6 +116,9 @@ impl Link {
             retains: true,
             state: State::Down { retry_at: Instant::now() },
             given_up: VecDeque::new(),
+            broken: Broken::new(true, seed),
+            packet_bytes_max: limits::PACKET_BYTES_MAX as usize,
+            seed,
         }
     }
 
@@ -131,7 +139,15 @@ impl Link {
                     }
                     continue;
                 }
-                State::Up { session, .. } => session.next().await,
+                State::Up { session, .. } => tokio::select! {
+                    report = session.next() => report,
+                    () = at(self.broken.poll_timeout()) => {
+                        for filter in self.broken.handle_timeout() {
+                            session.command(Command::Subscribe(filter.clone()));
+                        }
+                        continue;
+                    }
+                },
             };
             if let Some(event) = self.take(report) {
                 return event;
@@ -156,7 +172,19 @@ impl Link {
 
     /// Ends a subscription.
     pub fn unsubscribe(&mut self, filter: impl Into<String>) {
-        self.command(Command::Unsubscribe(filter.into()));
+        let filter = filter.into();
+        self.broken.forget(&filter);
+        self.command(Command::Unsubscribe(filter));
+    }
+
+    /// What the broker of this session does not do for us, a sentence each.
+    pub fn broken(&self) -> Vec<String> {
+        self.broken.say()
+    }
+
+    /// Bytes that a message on this topic may have: what the broker takes, and what our own links take from it.
+    pub fn payload_bytes_max(&self, topic: &str) -> usize {
+        self.packet_bytes_max.saturating_sub(outbox::around(topic))
     }
 
     /// Messages that no broker has acknowledged yet.
@@ -185,6 +213,9 @@ impl Link {
                     *connected_at = Some(Instant::now());
                 }
                 self.retains = abilities.retain;
+                self.broken = Broken::new(abilities.retain, self.seed);
+                let ours = limits::PACKET_BYTES_MAX as usize;
+                self.packet_bytes_max = abilities.packet_bytes_max.map_or(ours, |max| ours.min(max as usize));
                 self.outbox.rewind(abilities.packet_bytes_max);
                 self.send_waiting();
                 Some(Event::Connected(abilities))
@@ -194,7 +225,10 @@ impl Link {
                 Some(self.go_down("it keeps no retained messages: once more, without a retained will".into()))
             }
             Report::Over(why) => Some(self.go_down(why)),
-            Report::Subscribed { filter, outcome } => Some(Event::Subscribed { filter, outcome }),
+            Report::Subscribed { filter, outcome } => {
+                let news = self.broken.handle_subscribed(&filter, &outcome);
+                news.then_some(Event::Subscribed { filter, outcome })
+            }
             Report::Message { topic, payload } => Some(Event::Message { topic, payload }),
             Report::Acknowledged { id, outcome } => {
                 let message = self.outbox.acknowledge(id)?;
@@ -202,7 +236,10 @@ impl Link {
                 let receipt = Receipt(id);
                 Some(match outcome {
                     Ok(()) => Event::Acknowledged(receipt),
-                    Err(why) => Event::Undeliverable { receipt, topic: message.topic, why },
+                    Err(why) => {
+                        self.broken.handle_given_up(&message.topic, &why);
+                        Event::Undeliverable { receipt, topic: message.topic, why }
+                    }
                 })
             }
         }
@@ -227,11 +264,11 @@ impl Link {
                         message.retain &= self.retains;
                         session.command(Command::Publish(message));
                     }
-                    Next::TooLarge(message) => self.given_up.push_back(Event::Undeliverable {
-                        receipt: Receipt(message.id),
-                        topic: message.topic,
-                        why: format!("{} bytes are more than the broker takes", message.payload.len()),
-                    }),
+                    Next::TooLarge(Message { id, topic, payload, .. }) => {
+                        let why = format!("{} bytes are more than the broker takes", payload.len());
+                        self.broken.handle_given_up(&topic, &why);
+                        self.given_up.push_back(Event::Undeliverable { receipt: Receipt(id), topic, why });
+                    }
                 }
             }
         }
@@ -241,5 +278,12 @@ impl Link {
         if let State::Up { session, .. } = &self.state {
             session.command(command);
         }
+    }
+}
+
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => pending().await,
     }
 }

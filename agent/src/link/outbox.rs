@@ -18,10 +18,15 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// Bytes of the packet at most: MQTT 5's fixed header, identifier and empty properties are 8.
     fn packet_bytes(&self) -> usize {
-        self.topic.len() + self.payload.len() + 16
+        around(&self.topic) + self.payload.len()
     }
+}
+
+/// Bytes of a packet around its payload at most: MQTT 5's fixed header, lengths, identifier and empty
+/// properties are 10.
+pub(super) const fn around(topic: &str) -> usize {
+    topic.len() + 16
 }
 
 /// What to do with the next message.

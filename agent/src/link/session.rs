@@ -121,14 +121,13 @@ impl Session {
         let will = will
             .map(|Will { topic, payload }| LastWill::new(topic, payload.clone(), QoS::AtLeastOnce, retain_will, None));
         let options = options(broker, client_id, will)?;
-        let silence = options.keep_alive() * 2 + Duration::from_secs(5);
         let (client, events) = AsyncClient::new(options, RUMQTTC_REQUESTS);
         let (reports_in, reports) = mpsc::channel(REPORTS);
         // Unbounded, but short: at most `INFLIGHT_MAX` publishes, and the subscriptions that a
         // plan's limits allow. Were it bounded, the driver could wait for a queue that waits for it.
         let (commands, commands_out) = mpsc::unbounded_channel();
         let unnumbered = Arc::new(Mutex::new(Unnumbered::default()));
-        let poller = tokio::spawn(poll(events, reports_in, Arc::clone(&unnumbered), silence));
+        let poller = tokio::spawn(poll(events, reports_in, Arc::clone(&unnumbered)));
         let sender = tokio::spawn(send(client.clone(), commands_out, unnumbered)).abort_handle();
         Ok(Self { commands, reports, client, poller, sender })
     }
@@ -191,14 +190,15 @@ fn options(broker: &Broker, client_id: &str, will: Option<LastWill>) -> Result<M
 }
 
 /// Owns the event loop from its first poll to its end.
-async fn poll(
-    mut events: EventLoop,
-    reports: mpsc::Sender<Report>,
-    unnumbered: Arc<Mutex<Unnumbered>>,
-    silence: Duration,
-) {
+async fn poll(mut events: EventLoop, reports: mpsc::Sender<Report>, unnumbered: Arc<Mutex<Unnumbered>>) {
     let mut numbers = Numbers { unnumbered, welcomed: false, publishes: Vec::new(), subscriptions: Vec::new() };
+    let ours = events.options.keep_alive();
     let over = loop {
+        // The broker may have set another keep-alive than ours; none at all would make rumqttc ping without end.
+        if events.options.keep_alive().is_zero() {
+            events.options.set_keep_alive(ours);
+        }
+        let silence = events.options.keep_alive() * 2 + Duration::from_secs(5);
         let event = match timeout(silence, events.poll()).await {
             Err(_) => break Report::Over(format!("the broker was silent for {} s", silence.as_secs())),
             Ok(Err(ConnectionError::ConnectionRefused(ConnectReturnCode::RetainNotSupported))) => {

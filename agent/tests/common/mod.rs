@@ -331,10 +331,15 @@ impl Operator {
     }
 
     pub async fn chunks(&mut self, release: &Release, module: &[u8]) {
-        let described = &release.module;
-        for (index, chunk) in (0..).zip(module.chunks(described.chunk_bytes as usize)) {
-            self.publish(&Topic::Blob(described.sha256, index), chunk.to_vec()).await;
+        for index in 0..release.module.count() {
+            self.chunk(release, module, index).await;
         }
+    }
+
+    pub async fn chunk(&mut self, release: &Release, module: &[u8], index: u32) {
+        let (offset, length) = release.module.range(index).unwrap();
+        let bytes = &module[offset as usize..][..length];
+        self.publish(&Topic::Blob(release.module.sha256, index), bytes.to_vec()).await;
     }
 
     pub async fn plan(&mut self, fleet: &Fleet, plan: &Plan) {

@@ -5,7 +5,7 @@ use rumqttc::v5::mqttbytes::v5::Packet;
 
 use crate::{
     mischief::{Delayed, Reordered, doubled, lost, messages},
-    scene::{Scene, module, runs},
+    scene::{Scene, missing, module, runs},
 };
 
 #[tokio::test]
@@ -24,12 +24,8 @@ async fn lost_chunks_are_asked_for_again() {
     let wanted = scene.operator.wanted(next.module.sha256).await;
     scene.rest().await;
     scene.proxy.end();
-    let missing = (0..next.module.count()).filter(|index| wanted[*index as usize / 8] & (1 << (index % 8)) != 0);
-    let whole = module(2);
-    for index in missing {
-        let (offset, length) = next.module.range(index).unwrap();
-        let chunk = whole[offset as usize..][..length].to_vec();
-        scene.operator.publish(&Topic::Blob(next.module.sha256, index), chunk).await;
+    for index in missing(&next, &wanted) {
+        scene.operator.chunk(&next, &module(2), index).await;
     }
     scene.until_runs(&next).await;
 }

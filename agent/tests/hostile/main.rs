@@ -20,4 +20,5 @@ mod damage;
 mod flood;
 mod freeze;
 mod line;
+mod refusing;
 mod replay;

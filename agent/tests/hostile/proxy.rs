@@ -126,6 +126,13 @@ impl Proxy {
         self.shared.changed.send_modify(|(_, cut)| *cut += 1);
     }
 
+    /// Ends the connection that there is, and waits for the next.
+    pub async fn again(&mut self) {
+        let next = self.connections() + 1;
+        self.cut();
+        self.connected(next).await;
+    }
+
     /// How often the board has connected.
     pub fn connections(&self) -> usize {
         *self.connections.borrow()

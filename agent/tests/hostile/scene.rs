@@ -145,6 +145,12 @@ pub fn digest(release: &Release) -> Digest {
     Envelope::unsigned(release).digest()
 }
 
+/// The chunks that a bitmap on `want` asks for.
+pub fn missing(release: &Release, wanted: &[u8]) -> Vec<u32> {
+    let asked = |index: &u32| wanted[*index as usize / 8] & (1 << (index % 8)) != 0;
+    (0..release.module.count()).filter(asked).collect()
+}
+
 /// Whether a device says that it runs a release.
 pub fn runs(state: &DeviceState, release: &Release) -> bool {
     state.apps.iter().any(|app| app.phase == Phase::Running && app.release == digest(release))

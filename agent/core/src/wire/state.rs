@@ -30,6 +30,9 @@ pub struct DeviceState {
     /// The last thing that was refused, until a newer plan is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+    /// What its broker does not do for it, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broker: Vec<String>,
     /// When this was written.
     pub at: Timestamp,
 }
