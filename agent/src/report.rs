@@ -142,7 +142,7 @@ impl Reporter {
     }
 }
 
-/// A state within what the broker takes: first without the sentences, then without the apps.
+/// A state within what the broker takes: first without the apps' sentences, then without the apps.
 fn fitting(mut state: DeviceState, room: usize) -> DeviceState {
     // Our own types always have a JSON form.
     let bytes = |state: &DeviceState| serde_json::to_vec(state).map_or(0, |json| json.len());
@@ -150,13 +150,15 @@ fn fitting(mut state: DeviceState, room: usize) -> DeviceState {
     if whole <= room {
         return state;
     }
-    state.broker.push(format!("it takes {room} bytes of the {whole} of this state: it is cut short"));
+    let note = format!("it takes {room} bytes of the {whole} of this state: it is cut short");
+    state.broker.push(note.clone());
     for app in &mut state.apps {
         app.why = None;
         app.next.iter_mut().for_each(|next| next.why = None);
     }
     if bytes(&state) > room {
         state.apps.clear();
+        state.broker = vec![note];
     }
     state
 }

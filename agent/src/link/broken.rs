@@ -14,7 +14,8 @@ pub(super) struct Broken {
     retain: bool,
     /// Filters that were refused, and why.
     refused: BTreeMap<String, String>,
-    given_up: Option<String>,
+    /// A topic whose last message was given up, and why.
+    given_up: Option<(String, String)>,
     backoff: Backoff,
     ask_at: Option<Instant>,
 }
@@ -44,7 +45,12 @@ impl Broken {
 
     /// A message was given up.
     pub(super) fn handle_given_up(&mut self, topic: &str, why: &str) {
-        self.given_up = Some(format!("it does not take a message on {topic}: {why}"));
+        self.given_up = Some((topic.into(), why.into()));
+    }
+
+    /// A message was taken.
+    pub(super) fn handle_taken(&mut self, topic: &str) {
+        self.given_up.take_if(|(given_up, _)| given_up == topic);
     }
 
     /// A filter is of no interest any more, or is not refused any more.
@@ -76,6 +82,8 @@ impl Broken {
         let refused = self.refused.iter().map(|(filter, why)| format!("it refuses a subscription to {filter}: {why}"));
         let more = self.refused.len().saturating_sub(NAMED);
         let more = (more > 0).then(|| format!("it refuses {more} more subscriptions"));
-        retain.into_iter().chain(refused.take(NAMED)).chain(more).chain(self.given_up.clone()).collect()
+        let given_up = |(topic, why): &(String, String)| format!("it does not take a message on {topic}: {why}");
+        let given_up = self.given_up.as_ref().map(given_up);
+        retain.into_iter().chain(refused.take(NAMED)).chain(more).chain(given_up).collect()
     }
 }

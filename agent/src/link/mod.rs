@@ -235,7 +235,10 @@ impl Link {
                 self.send_waiting();
                 let receipt = Receipt(id);
                 Some(match outcome {
-                    Ok(()) => Event::Acknowledged(receipt),
+                    Ok(()) => {
+                        self.broken.handle_taken(&message.topic);
+                        Event::Acknowledged(receipt)
+                    }
                     Err(why) => {
                         self.broken.handle_given_up(&message.topic, &why);
                         Event::Undeliverable { receipt, topic: message.topic, why }

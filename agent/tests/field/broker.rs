@@ -1,4 +1,5 @@
-//! A mosquitto of our own: TLS 1.2 or later, a password file, client certificates, on a free port.
+//! A mosquitto of our own on a free port, configured with the very lines that README gives: TLS 1.3,
+//! client certificates, passwords, an ACL file.
 
 use std::{
     fs,
@@ -18,6 +19,10 @@ pub(crate) const USERS: [&str; 3] = ["operator", "pi-kitchen", "pi-hall"];
 
 /// Where Debian puts it, which is not on everybody's PATH.
 const PROGRAMS: [&str; 2] = ["/usr/sbin/mosquitto", "mosquitto"];
+
+/// The first lines of README's configuration and of its ACL.
+const CONFIG: &str = "listener 8883\n";
+const ACL: &str = "# /etc/mosquitto/acl\n";
 
 pub(crate) struct Mosquitto {
     dir: TempDir,
@@ -42,31 +47,29 @@ fn program() -> Option<&'static str> {
 }
 
 impl Mosquitto {
-    /// One that keeps what it is told to keep, also over its own SIGKILL.
+    /// As README has it: it keeps what it is told to keep, also over its own SIGKILL.
     pub(crate) fn start() -> Self {
-        Self::start_with("persistence true\nautosave_on_changes true\nautosave_interval 1\n")
+        Self::configured(block(CONFIG))
     }
 
+    /// As README has it, but for what it keeps: that is said here.
     pub(crate) fn start_with(more: &str) -> Self {
+        let config = block(CONFIG);
+        let keeps = |line: &&str| line.starts_with("persistence") || line.starts_with("autosave");
+        let lines: Vec<_> = config.lines().filter(|line| !keeps(line)).collect();
+        Self::configured(format!("{}\n{more}", lines.join("\n")))
+    }
+
+    fn configured(config: String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         write_certificates(dir.path());
         write_passwords(dir.path());
-        let here = dir.path().display();
-        let config = format!(
-            "listener {port} 127.0.0.1\n\
-             cafile {here}/ca.pem\n\
-             certfile {here}/broker.pem\n\
-             keyfile {here}/broker.key\n\
-             require_certificate true\n\
-             allow_anonymous false\n\
-             password_file {here}/passwords\n\
-             set_tcp_nodelay true\n\
-             persistence_location {here}/\n\
-             user root\n\
-             {more}"
-        );
+        let here = dir.path().display().to_string();
+        let listen = format!("listener {port} 127.0.0.1\npersistence_location {here}/\nuser root\n");
+        let config = config.replace("/etc/mosquitto", &here).replacen(CONFIG, &listen, 1);
         fs::write(dir.path().join("mosquitto.conf"), config).unwrap();
+        fs::write(dir.path().join("acl"), block(ACL)).unwrap();
         let mut broker = Self { dir, port, process: None };
         broker.restart();
         broker
@@ -105,6 +108,14 @@ impl Mosquitto {
             process.wait().unwrap();
         }
     }
+}
+
+/// The block of README that begins with this line, word for word.
+fn block(first: &str) -> String {
+    let readme = include_str!("../../../README.md");
+    let (_, rest) = readme.split_once(&format!("```\n{first}")).expect("README has such a block");
+    let (block, _) = rest.split_once("```").expect("it ends");
+    format!("{first}{block}")
 }
 
 fn write_certificates(dir: &Path) {

@@ -1,4 +1,4 @@
-//! The path as it is used in the field: mosquitto 2 with TLS, passwords and client certificates,
+//! The path as it is used in the field: mosquitto 2 with TLS 1.3, passwords, client certificates and an ACL,
 //! `dunlin agent` as a process, `dunlinctl` as a process, and each of them killed in between.
 //!
 //! Needs mosquitto (Debian: `apt install mosquitto`). Without it these tests are ignored, and say
@@ -8,6 +8,7 @@
 
 mod broker;
 mod site;
+mod thief;
 mod wire;
 
 mod delivery;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use broker::Mosquitto;
 use libtest_mimic::{Arguments, Trial};
 use site::{Agent, Site, eventually};
+use thief::Thief;
 
 fn main() {
     let missing = !broker::is_installed() && std::env::var_os("CI").is_none();
@@ -30,6 +32,7 @@ fn main() {
     };
     let trials = vec![
         trial("a_deploy_converges_whoever_is_killed", a_deploy_converges_whoever_is_killed),
+        trial("a_board_writes_only_what_is_its_own", a_board_writes_only_what_is_its_own),
         trial("a_broker_that_refuses_us_is_named", a_broker_that_refuses_us_is_named),
         trial("a_broker_that_lost_everything_is_made_up_for", delivery::a_broker_that_lost_everything_is_made_up_for),
         trial("a_broker_that_keeps_nothing_is_coped_with", delivery::a_broker_that_keeps_nothing_is_coped_with),
@@ -83,6 +86,19 @@ fn a_deploy_converges_whoever_is_killed() {
     eventually("the device is offline", Duration::from_secs(10), || {
         site.status().iter().any(|device| device["device"] == "pi-kitchen" && device["online"] == false)
     });
+}
+
+/// A board's credentials, in the hands of somebody else.
+fn a_board_writes_only_what_is_its_own() {
+    let broker = Mosquitto::start();
+    let mut thief = Thief::new(&broker, "pi-hall");
+    for its_own in ["device/pi-hall/state", "device/pi-hall/log/hello", "want/00"] {
+        assert_eq!(thief.publish(its_own), Ok(()), "{its_own}");
+    }
+    for other in ["plan", "root/2", "release/00", "blob/00/0", "device/pi-kitchen/state", "device/pi-hall-2/state"] {
+        let refused = thief.publish(other).expect_err(other);
+        assert!(refused.contains("NotAuthorized"), "{other}: {refused}");
+    }
 }
 
 fn a_broker_that_refuses_us_is_named() {
