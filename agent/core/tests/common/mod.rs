@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "test helper")]
 #![allow(dead_code, reason = "each test file uses some of it")]
 
-use std::{fmt::Debug, path::Path, str::FromStr};
+pub(crate) mod seeded;
+
+use std::{fmt::Debug, path::Path, str::FromStr, sync::LazyLock};
 
 use dunlin_core::{
     Code, Refusal, limits,
@@ -21,9 +23,13 @@ pub(crate) const SOON: Timestamp = Timestamp(1_800_000_001);
 /// When the roots here expire.
 pub(crate) const LATER: Timestamp = Timestamp(1_900_000_000);
 
+/// A key for each number.
+static KEYS: LazyLock<Vec<SigningKey>> =
+    LazyLock::new(|| (0..=u8::MAX).map(|seed| SigningKey::from_bytes(&[seed; 32])).collect());
+
 /// A key, always the same for one number.
-pub(crate) fn key(seed: u8) -> SigningKey {
-    SigningKey::from_bytes(&[seed; 32])
+pub(crate) fn key(seed: u8) -> &'static SigningKey {
+    &KEYS[usize::from(seed)]
 }
 
 pub(crate) const ROOT: u8 = 1;
