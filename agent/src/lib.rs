@@ -9,6 +9,7 @@
 //! It decides nothing that [`dunlin_core`] could decide, and has no type that could sign anything.
 
 pub mod agent;
+pub mod bundle;
 pub mod config;
 pub mod failure;
 
@@ -19,6 +20,7 @@ pub mod identity;
 mod notify;
 mod report;
 
+pub mod import;
 pub mod link;
 pub mod run;
 pub mod store;

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser, Subcommand};
-use dunlin::{agent, config, config::Config, identity, run, store::Disk};
+use dunlin::{agent, config, config::Config, identity, import, run};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
@@ -21,6 +21,8 @@ enum Command {
     /// Run the daemon: take plans from the broker and do what they say
     Agent(ConfigArgs),
     Run(run::RunArgs),
+    /// Take a bundle from a file, for a board without a network
+    Import(import::ImportArgs),
     /// Say what is wrong with a configuration, before it is used
     Check(ConfigArgs),
     /// Print the key to which the operator seals what only this board may read
@@ -52,6 +54,10 @@ fn main() -> ExitCode {
             runtime.shutdown_background();
             outcome
         }),
+        Command::Import(args) => {
+            log();
+            import::import(&args)
+        }
         Command::Check(ConfigArgs { config }) => check(&config),
         Command::Key(ConfigArgs { config }) => key(&config),
         Command::Completions { shell } => {
@@ -113,7 +119,7 @@ fn check(path: &std::path::Path) -> anyhow::Result<u8> {
 
 fn key(path: &std::path::Path) -> anyhow::Result<u8> {
     let config = Config::load(path)?;
-    let key = identity::opening_key(&Disk::default(), &config.state_dir)?;
+    let key = identity::known_key(&config.state_dir)?.context("no key yet: the agent makes it at its first start")?;
     println!("{} {}", config.device, key.public());
     Ok(0)
 }

@@ -87,6 +87,9 @@ pub const WANT_BYTES_MAX: usize = MODULE_BYTES_MAX as usize / CHUNK_BYTES_MIN as
 /// nothing more asks again no sooner.
 pub const ANSWER_ONCE_MS: u64 = TRANSFER_PATIENCE_MS - TRANSFER_PATIENCE_MS / 4;
 
+/// Bytes of a bundle: some of the largest modules, or hundreds of usual ones.
+pub const BUNDLE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// Milliseconds before the first restart of an app; doubled each time up to the maximum.
 pub const RESTART_MS: u64 = 250;
 

@@ -12,6 +12,7 @@ use dunlin_core::{
     wire::{
         Bitmap, Digest, Document, Envelope, Listen, Mount, Plan, Probe, Protocol, Publish, Release, ReleaseRole,
         Restart, Root, Sealed, SealingKey, Selector, Start, Term, Timestamp,
+        bundle::{Frame, MAGIC},
         plan::Labels,
         state::{AppState, DeviceState, Event, NextState, Phase, PlanState, Refused, What},
     },
@@ -98,6 +99,22 @@ fn want() {
     golden("golden/want.hex", &hex(&wanted.encode()));
     assert_eq!(Bitmap::decode(&from_hex("golden/want.hex"), 19).unwrap(), wanted);
     assert_eq!(wanted.encode(), [0b0000_0011, 0b1000_0010, 0b0000_0100]);
+}
+
+#[test]
+fn bundle() {
+    let module = full_release().module;
+    let frames = [
+        Frame::Root { version: 2, envelope: b"a root".to_vec() },
+        Frame::Plan { envelope: b"a plan".to_vec() },
+        Frame::Release { digest: Digest::of(b"a release"), envelope: b"a release".to_vec() },
+        Frame::Chunk { module: module.sha256, index: 2, bytes: vec![7; 452] },
+        Frame::End,
+    ];
+    let bytes = [&MAGIC[..], &frames.map(|frame| frame.encode()).concat()].concat();
+    golden("golden/bundle.hex", &hex(&bytes));
+    // The root's frame by hand: its kind, its length, its version, its envelope.
+    assert_eq!(&bytes[16..35], b"\x01\x0e\0\0\0\x02\0\0\0\0\0\0\0a root");
 }
 
 #[test]

@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Go back to the release that an app had before
     #[command(after_help = help::ROLLBACK)]
     Rollback(OrderArgs),
+    /// Put the plan and all that it orders into one file, for boards without a network
+    #[command(after_help = help::BUNDLE)]
+    Bundle(BundleArgs),
     /// Give boards what the broker lost or never kept, as long as it runs
     #[command(after_help = help::DEPOT)]
     Depot(DepotArgs),
@@ -80,7 +83,7 @@ pub(crate) enum Command {
     /// Agree to a release that asks for more than the one before it
     #[command(after_help = help::GRANT)]
     Grant(GrantArgs),
-    /// Show what a file is and says: root, release, plan, wasm module, key
+    /// Show what a file is and says: root, release, plan, bundle, wasm module, key
     #[command(after_help = help::INSPECT)]
     Inspect(InspectArgs),
     /// Build, sign and deploy over MQTT on this machine, again on each change
@@ -214,6 +217,18 @@ pub(crate) enum DeviceCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// The apps whose releases are to be in it; every one of the plan without
+    pub(crate) apps: Vec<AppName>,
+    /// The file to make; FLEET-PLAN.bundle without it
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Print what is in it as one JSON value
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

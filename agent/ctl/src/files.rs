@@ -34,6 +34,24 @@ pub(crate) fn write(path: &Path, bytes: &[u8], audience: Audience) -> Result<()>
     renamed.with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Writes a file piece by piece, so that at every moment it is its old self or its new one, whole. Before
+/// it takes its name, `check` looks at it.
+pub(crate) fn write_checked<T>(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> Result<()>,
+    check: impl FnOnce(&Path) -> Result<T>,
+) -> Result<T> {
+    let context = || format!("cannot write {}", path.display());
+    let file = temporary(path, &[], Audience::All).with_context(context)?;
+    let mut writer = io::BufWriter::new(file);
+    fill(&mut writer)?;
+    let file = writer.into_inner().map_err(io::IntoInnerError::into_error).with_context(context)?;
+    file.as_file().sync_all().with_context(context)?;
+    let checked = check(file.path())?;
+    file.persist(path).map_err(|e| e.error).and_then(|_| sync_folder(path)).with_context(context)?;
+    Ok(checked)
+}
+
 /// Writes a file that must not be there yet.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], audience: Audience) -> Result<()> {
     let temporary = temporary(path, bytes, audience).with_context(|| format!("cannot write {}", path.display()))?;

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use dunlin::bundle::{Check, Finding, Outcome, Reader};
 use dunlin_core::{
-    trust,
+    trust::{self, Chain},
     wire::{
         Digest, Document, Envelope, Health, Kind, Plan, Probe, PublicKey, Release, ReleaseRef, Role, Root, Start,
-        Timestamp,
+        Timestamp, bundle::Frame,
     },
 };
 use serde::Serialize;
@@ -27,6 +28,7 @@ enum Report {
     Root(Signed<Root>),
     Release(Signed<Release>),
     Plan(Signed<Plan>),
+    Bundle(Bundle),
     Module(Module),
     Key { public: PublicKey },
 }
@@ -46,6 +48,13 @@ struct Signed<D> {
 }
 
 #[derive(Serialize)]
+struct Bundle {
+    /// Whether it was held against the root of a fleet's folder, or against its own first one.
+    trusted: bool,
+    holds: Vec<Finding>,
+}
+
+#[derive(Serialize)]
 struct Module {
     sha256: Digest,
     bytes: u64,
@@ -59,8 +68,10 @@ struct Module {
 
 /// Shows a file.
 pub(crate) fn run(args: &InspectArgs, global: &Global) -> Result<()> {
-    let bytes = files::read(&args.file)?;
-    let report = look(&args.file, &bytes, global)?;
+    let report = match look_at_bundle(&args.file, global)? {
+        Some(bundle) => Report::Bundle(bundle),
+        None => look(&args.file, &files::read(&args.file)?, global)?,
+    };
     if args.json {
         return say::json(&report);
     }
@@ -79,14 +90,10 @@ fn look(path: &Path, bytes: &[u8], global: &Global) -> Result<Report> {
         let text = std::str::from_utf8(bytes).with_context(shown)?;
         return Ok(Report::Key { public: Key::parse(text).with_context(shown)?.public() });
     }
-    // Only a fleet that was named must be there.
-    let fleet = match &global.fleet {
-        Some(dir) => Some(Fleet::load(dir)?),
-        None => Fleet::find(None).ok(),
-    };
+    let fleet = fleet(global)?;
     let root = fleet.as_ref().map(|fleet| fleet.root());
     let Ok(kind) = Envelope::kind_of(bytes) else {
-        bail!("{} is no envelope, no wasm module and no key file", path.display());
+        bail!("{} is no envelope, no bundle, no wasm module and no key file", path.display());
     };
     match kind {
         Kind::Root => {
@@ -114,6 +121,33 @@ fn look(path: &Path, bytes: &[u8], global: &Global) -> Result<Report> {
         Kind::Plan => signed(bytes, root.map(|root| trust::stored_plan(root, bytes).map(drop))).map(Report::Plan),
     }
     .with_context(shown)
+}
+
+/// Only a fleet that was named must be there.
+fn fleet(global: &Global) -> Result<Option<Fleet>> {
+    match &global.fleet {
+        Some(dir) => Fleet::load(dir).map(Some),
+        None => Ok(Fleet::find(None).ok()),
+    }
+}
+
+/// What a bundle holds, read a piece at a time; nothing if the file is none.
+fn look_at_bundle(path: &Path, global: &Global) -> Result<Option<Bundle>> {
+    if !Reader::is_bundle(path)? {
+        return Ok(None);
+    }
+    let fleet = fleet(global)?;
+    let first = match &fleet {
+        Some(fleet) => fleet.roots.all().first().unwrap_or(fleet.root()).clone(),
+        None => {
+            let Frame::Root { envelope, .. } = Reader::open(path)?.next_frame()? else {
+                bail!("{} does not begin with a root", path.display());
+            };
+            trust::first_root(&envelope).with_context(|| path.display().to_string())?
+        }
+    };
+    let holds = Check::new(Chain::new(first), None, None, time::now()).read(path)?;
+    Ok(Some(Bundle { trusted: fleet.is_some(), holds }))
 }
 
 fn signed<D: Document>(bytes: &[u8], outcome: Option<Result<(), dunlin_core::Refusal>>) -> Result<Signed<D>> {
@@ -144,6 +178,7 @@ impl Report {
             Self::Root(signed) => signed.lines("root", root_lines),
             Self::Release(signed) => signed.lines("release", release_lines),
             Self::Plan(signed) => signed.lines("plan", plan_lines),
+            Self::Bundle(bundle) => bundle.lines(),
             Self::Module(module) => module.lines(),
             Self::Key { public } => vec!["a signing key: keep it secret".into(), format!("public   {public}")],
         }
@@ -273,6 +308,20 @@ fn plan_lines(plan: &Plan) -> Vec<String> {
         lines.extend(ports.map(|p| format!("         port {} leads to {}{}", p.host, p.guest, p.protocol.suffix())));
     }
     lines
+}
+
+impl Bundle {
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec!["a bundle".into()];
+        if !self.trusted {
+            lines.push("trusted  not asked: no fleet folder here (--fleet DIR)".into());
+        }
+        lines.extend(self.holds.iter().map(|finding| match &finding.outcome {
+            Outcome::Refused(refusal) => say::styled(say::BAD, format_args!("refused  {}: {refusal}", finding.what)),
+            Outcome::Accepted | Outcome::Known | Outcome::NotForUs => format!("holds    {}", finding.what),
+        }));
+        lines
+    }
 }
 
 impl Module {

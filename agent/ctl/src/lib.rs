@@ -26,6 +26,7 @@ mod app;
 mod module;
 mod records;
 mod release;
+mod stock;
 
 mod assignments;
 mod deploy;
@@ -34,6 +35,7 @@ mod plans;
 mod secrets;
 mod selector;
 
+mod bundle;
 mod depot;
 
 mod device;
@@ -118,6 +120,7 @@ fn execute(cli: &Cli) -> Result<()> {
         Command::Key(args) => key::run(args),
         Command::Device(args) => device::run(args, global),
         Command::Grant(args) => wait_for(grant::run(args, global)),
+        Command::Bundle(args) => bundle::run(args, global),
         Command::Depot(args) => wait_for(depot::run(args, global)),
         Command::Status(args) => wait_for(status::run(args, global)),
         #[cfg(feature = "dev")]

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use dunlin_core::{
     Refusal,
     trust::{Accepted, Verified, accept_plan, stands, verify_release},
-    wire::{AppName, Digest, Plan, Root, Topic},
+    wire::{AppName, Digest, Plan, Root, Topic, bundle::Frame},
 };
 
 use super::{Driver, Input, jobs::Done};
 use crate::{
+    bundle::NotRead,
     fetch::{BadChunk, Brought},
     link::{Abilities, Event},
     store::NotFinished,
@@ -23,6 +24,7 @@ impl Driver {
             Input::App(report) => self.handle_app(report).await,
             Input::Job(done) => self.handle_job(done),
             Input::Download(brought) => self.handle_download(brought),
+            Input::Bundle(frame) => self.handle_bundle(frame).await,
             Input::Time => {}
         }
     }
@@ -131,13 +133,14 @@ impl Driver {
     }
 
     /// Writes a file that is to outlast a power cut; says why if it can't.
-    pub(super) async fn persist(&self, path: PathBuf, bytes: Vec<u8>) -> bool {
+    pub(super) async fn persist(&mut self, path: PathBuf, bytes: Vec<u8>) -> bool {
         let disk = self.store.disk().clone();
         match tokio::task::spawn_blocking(move || disk.write_atomically(&path, &bytes)).await {
             Ok(Ok(())) => return true,
             Ok(Err(failure)) => tracing::error!("{failure}"),
             Err(error) => tracing::error!("a file was not written: {error}"),
         }
+        self.spool.disk_failed();
         false
     }
 
@@ -185,6 +188,7 @@ impl Driver {
             Err(BadChunk::Failed(failure)) => {
                 // Begun again from what the disk did take, at the next change.
                 tracing::error!("{failure}");
+                self.spool.disk_failed();
                 self.fetches.remove(&module);
             }
         }
@@ -202,6 +206,31 @@ impl Driver {
         }
     }
 
+    /// What a bundle brings is held against the rules as what a broker brings.
+    async fn handle_bundle(&mut self, frame: Result<Frame, NotRead>) {
+        match frame {
+            Ok(Frame::Root { version, envelope }) if version == self.roots.next_version() => {
+                self.handle_root(&envelope).await;
+            }
+            Ok(Frame::Root { .. }) => {}
+            Ok(Frame::Plan { envelope }) => self.handle_plan(&envelope).await,
+            Ok(Frame::Release { digest, envelope }) => self.handle_release(digest, envelope.into()).await,
+            Ok(Frame::Chunk { module, index, bytes }) => self.handle_chunk(module, index, &bytes),
+            Ok(Frame::End) => {
+                tracing::info!("the bundle that was imported is read");
+                self.spool.finish();
+            }
+            Err(NotRead::Refused { refusal, .. }) => {
+                self.refuse(&refusal);
+                self.spool.finish();
+            }
+            Err(NotRead::Failed(failure)) => {
+                tracing::error!("{failure}");
+                self.spool.finish();
+            }
+        }
+    }
+
     fn handle_job(&mut self, done: Done) {
         match done {
             Done::Finished { module, outcome } => {
@@ -209,7 +238,10 @@ impl Driver {
                 match outcome {
                     Ok(()) => drop(self.actual.modules.insert(module)),
                     Err(NotFinished::Refused(refusal)) => self.refuse_module(module, &refusal),
-                    Err(NotFinished::Failed(failure)) => tracing::error!("{failure}"),
+                    Err(NotFinished::Failed(failure)) => {
+                        tracing::error!("{failure}");
+                        self.spool.disk_failed();
+                    }
                 }
             }
             Done::Staged { app, ran, outcome } => self.handle_staged(&app, ran, outcome),

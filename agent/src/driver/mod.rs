@@ -8,6 +8,7 @@ mod input;
 mod jobs;
 mod life;
 mod perform;
+mod spool;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +25,7 @@ use dunlin_core::{
     trust::{self, Chain, Verified},
     wire::{
         AppName, Assignment, DeviceId, Digest, Plan, Protocol, Root, Timestamp, Topic, Topics,
+        bundle::Frame,
         plan::Labels,
         state::{AppState, DeviceState, NextState, Phase, PlanState},
     },
@@ -34,6 +36,7 @@ use crate::{
     Failure,
     agent::Watch,
     apps::{App, Board, Clock, Ports, Report, Status, Surroundings},
+    bundle::NotRead,
     config::Config,
     fetch::{Brought, Downloads, Fetch},
     identity,
@@ -43,6 +46,7 @@ use crate::{
 };
 use jobs::Done;
 use life::Reverted;
+use spool::Spool;
 
 /// How often to look at the time of day at least.
 const LOOK_AT_THE_TIME: Duration = Duration::from_secs(3600);
@@ -59,6 +63,7 @@ pub(crate) struct Driver {
     /// Why each refused release is.
     refusals: BTreeMap<(AppName, Digest), Refusal>,
     store: Arc<Store>,
+    spool: Spool,
     link: Link,
     connected: bool,
     /// Whether the broker keeps retained messages.
@@ -90,6 +95,7 @@ pub(crate) enum Input {
     App(Report),
     Job(Done),
     Download(Brought),
+    Bundle(Result<Frame, NotRead>),
     Time,
 }
 
@@ -121,6 +127,7 @@ impl Driver {
             plan: None,
             actual: Actual::default(),
             refusals: BTreeMap::new(),
+            spool: Spool::new(store.bundle_path()),
             store,
             link,
             connected: false,
@@ -143,7 +150,7 @@ impl Driver {
 
     /// Takes up what an earlier life persisted. What cannot be read is said and fetched again.
     pub(crate) fn resume(&mut self) {
-        self.walk_stored_roots();
+        self.roots = self.store.chain(self.root().clone());
         let stored = match self.store.plan() {
             Ok(Some(bytes)) => self.roots.stored_plan(&bytes),
             Ok(None) => return,
@@ -154,21 +161,6 @@ impl Driver {
             Err(refusal) => {
                 let path = self.store.plan_path();
                 tracing::error!(code = refusal.code.as_str(), "{}: {}", path.display(), refusal.sentence);
-            }
-        }
-    }
-
-    fn walk_stored_roots(&mut self) {
-        loop {
-            let path = self.store.root_path(self.roots.next_version());
-            match self.store.root(self.roots.next_version()) {
-                Ok(Some(bytes)) => match self.roots.verify_next(&bytes) {
-                    Ok(root) => self.roots.adopt(root),
-                    // The broker has it, too.
-                    Err(refusal) => return tracing::error!("{}: {refusal}", path.display()),
-                },
-                Ok(None) => return,
-                Err(failure) => return tracing::error!("{failure}"),
             }
         }
     }
@@ -193,6 +185,7 @@ impl Driver {
             event = self.link.next() => Input::Link(event),
             Some(report) = self.reports.recv() => Input::App(report),
             Some(done) = self.jobs.join_next() => Input::Job(done.unwrap_or(Done::Lost)),
+            frame = self.spool.next() => Input::Bundle(frame),
             Some(brought) = self.downloads.next() => Input::Download(brought),
             () = time => Input::Time,
         }
@@ -210,13 +203,15 @@ impl Driver {
         self.connected || self.plan.is_some()
     }
 
-    /// Ends all guests and says goodbye to the broker.
+    /// Ends all guests, lets what is being written be written, and says goodbye to the broker.
     pub(crate) async fn close(mut self, patience: Duration) {
         self.forget_trials();
         self.apps.clear();
         self.trials.clear();
         self.reporter.offline(&mut self.link);
-        self.link.close(patience).await;
+        let written = async { while self.jobs.join_next().await.is_some() {} };
+        // Cut off, it is done again at the next start.
+        let (_, ()) = tokio::join!(tokio::time::timeout(patience, written), self.link.close(patience));
     }
 
     /// A plan that was persisted: from now on it holds.

@@ -25,7 +25,24 @@ impl Driver {
             self.perform(action);
         }
         self.fetch();
+        self.empty_spool();
         self.report();
+    }
+
+    /// Removes a bundle once all that it brought is on the disk.
+    fn empty_spool(&mut self) {
+        if self.finishing.is_empty()
+            && let Some(path) = self.spool.read()
+        {
+            match self.store.disk().remove(path) {
+                Ok(()) => self.spool.emptied(),
+                // It is read again at the next start, and changes nothing then.
+                Err(failure) => {
+                    self.spool.abandon();
+                    tracing::error!("{failure}");
+                }
+            }
+        }
     }
 
     /// Looks what of the plan's releases and modules the store has.

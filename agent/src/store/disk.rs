@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
@@ -14,13 +14,19 @@ use crate::Failure;
 /// Temporary files begin with this; what a power cut leaves of them is removed at the next start.
 pub(super) const TEMPORARY: &str = ".new-";
 
+/// Values of apps are in some files, and keys: they are nobody else's.
+const OWNER: u32 = 0o600;
+
+/// What `dunlin import` leaves, as root perhaps, is for the agent to read. The folder keeps others out.
+const EVERYBODY: u32 = 0o644;
+
 /// A change that is about to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
     /// A file comes to be.
     Create(&'a Path),
-    /// Bytes are written into a file, or it is cut to its length.
-    Write(&'a Path),
+    /// So many bytes are written into a file; none where it is cut to its length.
+    Write(&'a Path, u64),
     /// What was written into a file is to outlast a power cut.
     Sync(&'a Path),
     /// A file takes another's name, and its place.
@@ -30,6 +36,11 @@ pub enum Change<'a> {
     /// A file goes.
     Remove(&'a Path),
 }
+
+/// Bytes copied at a time.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+type New = tempfile::NamedTempFile<File>;
 
 type Before = dyn Fn(Change<'_>) -> io::Result<()> + Send + Sync;
 
@@ -53,32 +64,51 @@ impl Disk {
 
     /// Puts these bytes in the place of a file, so that a power cut leaves the old ones or the new ones.
     pub fn write_atomically(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let write = || -> io::Result<()> {
-            let new = tempfile::Builder::new().prefix(TEMPORARY).make_in(folder, |path| {
-                self.about_to(Change::Create(path))?;
-                // Values of apps are in some of them, and keys: they are nobody else's.
-                File::options().write(true).create_new(true).mode(0o600).open(path)
-            })?;
-            self.about_to(Change::Write(new.path()))?;
-            new.as_file().write_all(bytes)?;
-            self.sync(new.as_file(), new.path())?;
-            self.about_to(Change::Rename(new.path(), path))?;
-            new.persist(path)?;
-            self.sync_folder(folder)
+        self.replace(path, OWNER, |new| self.write(new, bytes)).map_err(Failure::disk("write", path))
+    }
+
+    /// Puts a copy of a file in the place of another, in the same way.
+    pub fn copy_atomically(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+        let mut from_file = File::open(from).map_err(Failure::disk("open", from))?;
+        let copy = |new: &mut New| {
+            let mut buffer = vec![0; BUFFER_BYTES];
+            loop {
+                match from_file.read(&mut buffer)? {
+                    0 => return Ok(()),
+                    read => self.write(new, &buffer[..read])?,
+                }
+            }
         };
-        write().map_err(Failure::disk("write", path))
+        self.replace(to, EVERYBODY, copy).map_err(Failure::disk("write", to))
+    }
+
+    fn replace(&self, path: &Path, mode: u32, fill: impl FnOnce(&mut New) -> io::Result<()>) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let mut new = tempfile::Builder::new().prefix(TEMPORARY).make_in(folder, |path| {
+            self.about_to(Change::Create(path))?;
+            File::options().read(true).write(true).create_new(true).mode(mode).open(path)
+        })?;
+        fill(&mut new)?;
+        self.sync(new.as_file(), new.path())?;
+        self.about_to(Change::Rename(new.path(), path))?;
+        new.persist(path)?;
+        self.sync_folder(folder)
+    }
+
+    fn write(&self, new: &mut New, bytes: &[u8]) -> io::Result<()> {
+        self.about_to(Change::Write(new.path(), bytes.len() as u64))?;
+        new.as_file_mut().write_all(bytes)
     }
 
     /// Writes at an offset of an open file.
     pub(super) fn write_at(&self, file: &File, path: &Path, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.about_to(Change::Write(path))?;
+        self.about_to(Change::Write(path, bytes.len() as u64))?;
         file.write_all_at(bytes, offset)
     }
 
     /// Gives an open file its length.
     pub(super) fn cut(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
-        self.about_to(Change::Write(path))?;
+        self.about_to(Change::Write(path, 0))?;
         file.set_len(length)
     }
 

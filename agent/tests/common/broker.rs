@@ -25,10 +25,15 @@ pub fn start() -> Broker {
     // Some brokers want a name even from those whom they do not ask for a password.
     let anybody = || Credentials { user: "anybody".into(), password: "anything".into() };
     // The agent comes back by itself until the broker listens, as it does in the field.
+    Broker { credentials: program.map(|_| anybody()), ..at(address.port()) }
+}
+
+/// How to reach a broker on this port, whether there is one or not.
+pub fn at(port: u16) -> Broker {
     Broker {
-        url: format!("mqtt://{address}").parse().unwrap(),
+        url: format!("mqtt://127.0.0.1:{port}").parse().unwrap(),
         tls: Tls::default(),
-        credentials: program.map(|_| anybody()),
+        credentials: None,
         keep_alive: Duration::from_secs(30),
     }
 }

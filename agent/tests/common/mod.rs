@@ -4,6 +4,8 @@
 #![allow(unreachable_pub, dead_code, reason = "each test takes what it needs of this")]
 
 pub mod broker;
+pub mod bundle;
+pub mod plug;
 
 use std::{
     collections::BTreeMap,

@@ -8,6 +8,7 @@ pub mod digest;
 pub mod name;
 pub mod topic;
 
+pub mod bundle;
 pub mod envelope;
 pub mod plan;
 pub mod release;

@@ -82,6 +82,15 @@ Example:
 It goes back to what the last plan with an older release had, its settings included, and again to
 the one before that when repeated. Where no earlier plan is known, it takes the release before.";
 
+/// Of `bundle`.
+pub(super) const BUNDLE: &str = "\
+Examples:
+  dunlinctl bundle
+  dunlinctl bundle hello -o /media/stick/hello.bundle
+
+It holds what is signed and kept in the fleet's folder, and needs neither a broker nor a key. On the
+board, `dunlin import FILE` takes it through the same checks as what comes from a broker.";
+
 /// Of `depot`.
 pub(super) const DEPOT: &str = "\
 Examples:

@@ -1,12 +1,11 @@
 //! What a depot says: a line for each thing that happens, for a service's log, or JSON.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use anyhow::Result;
 use dunlin_core::wire::Digest;
 use serde::Serialize;
 
-use super::stock::Stock;
 use crate::say;
 
 /// Things that are wanted and not here, and are said once: more than these are not said at all.
@@ -16,6 +15,8 @@ const LACKS_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Journal {
     pub(super) json: bool,
+    /// What was wanted and is not here, and that was said.
+    pub(super) lacks: BTreeSet<Digest>,
 }
 
 /// One thing that happened. As JSON it has the field `event`.
@@ -50,8 +51,8 @@ impl Journal {
     }
 
     /// Says once that something is not here.
-    pub(super) fn unknown(&self, stock: &mut Stock, digest: Digest) -> Result<()> {
-        if stock.lacks.len() < LACKS_MAX && stock.lacks.insert(digest) {
+    pub(super) fn unknown(&mut self, digest: Digest) -> Result<()> {
+        if self.lacks.len() < LACKS_MAX && self.lacks.insert(digest) {
             return self.write(&Entry::Unknown { digest });
         }
         Ok(())

@@ -1,11 +1,10 @@
 //! `depot`: gives boards what the broker lost, or never kept, for as long as it runs.
 //!
 //! Boards say on `want` which chunks they miss; [`Answers`] decides what is sent and when, the
-//! [`stock`] has it, and it goes out on the chunks' own topics, for all who wait. Roots, releases and
+//! [`Stock`] has it, and it goes out on the chunks' own topics, for all who wait. Roots, releases and
 //! the plan are [supplied](supply) whenever the broker comes back. It signs nothing and needs no keys.
 
 mod journal;
-mod stock;
 mod supply;
 
 use std::{
@@ -28,9 +27,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     cli::{DepotArgs, Global},
     fleet::Fleet,
+    stock::Stock,
 };
 use journal::{Entry, Journal};
-use stock::Stock;
 
 /// Chunks that the broker has not acknowledged yet: what is in memory of all modules.
 const INFLIGHT_MAX: usize = 8;
@@ -89,7 +88,7 @@ impl Depot {
             supplying: None,
             supply_again: false,
             patience,
-            journal: Journal { json: args.json },
+            journal: Journal { json: args.json, lacks: BTreeSet::new() },
             start: Instant::now(),
             fleet,
         })
@@ -161,7 +160,7 @@ impl Depot {
             self.look_again()?;
         }
         let Some(count) = self.stock.chunks(&digest) else {
-            return self.journal.unknown(&mut self.stock, digest);
+            return self.journal.unknown(digest);
         };
         let now = self.now();
         match self.answers.handle_want(digest, count, bitmap, now) {
@@ -177,7 +176,10 @@ impl Depot {
     fn look_again(&mut self) -> Result<()> {
         self.looked_at = Instant::now();
         match Stock::load(&self.fleet) {
-            Ok(stock) => self.stock = stock,
+            Ok(stock) => {
+                self.stock = stock;
+                self.journal.lacks.clear();
+            }
             Err(error) => self.journal.write(&Entry::Failed { why: format!("{error:#}") })?,
         }
         Ok(())
