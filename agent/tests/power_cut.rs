@@ -168,7 +168,7 @@ impl Scene {
         }
         let state = board.stop().await;
         let mut left = Vec::new();
-        for folder in ["", "roots", "releases", "last", "trials", "blobs", "import"] {
+        for folder in ["", "roots", "releases", "last", "good", "trials", "blobs", "import"] {
             let entries = fs::read_dir(state.path().join("state").join(folder)).unwrap();
             left.extend(entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()));
         }

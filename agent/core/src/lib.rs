@@ -14,6 +14,7 @@ pub mod wire;
 
 pub mod trust;
 
+pub mod collect;
 pub mod depot;
 pub mod moment;
 pub mod policy;

@@ -90,6 +90,9 @@ pub const ANSWER_ONCE_MS: u64 = TRANSFER_PATIENCE_MS - TRANSFER_PATIENCE_MS / 4;
 /// Bytes of a bundle: some of the largest modules, or hundreds of usual ones.
 pub const BUNDLE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
+/// Releases of an app that ran well and are kept: the newest, and the one to go back to.
+pub const GOOD_RELEASES_MAX: usize = 2;
+
 /// Milliseconds before the first restart of an app; doubled each time up to the maximum.
 pub const RESTART_MS: u64 = 250;
 

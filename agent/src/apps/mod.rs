@@ -137,6 +137,12 @@ impl Clock {
 }
 
 impl App {
+    /// Whether it does what it is there for, and has not to prove it any more.
+    pub(crate) fn is_good(&self) -> bool {
+        let finished = self.status.phase == Phase::Finished && self.status.failures == 0;
+        !self.on_trial && (self.status.phase == Phase::Running || finished)
+    }
+
     /// Starts an app's task. Apart, it is given the board's ports only when it is well.
     pub(crate) fn start(spec: Spec, apart: bool, surroundings: Surroundings) -> Self {
         let (ran, release, last, on_trial) = (spec.ran, spec.release.clone(), spec.last(), spec.trial);

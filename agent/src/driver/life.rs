@@ -43,6 +43,7 @@ impl Driver {
         tracing::info!(%app, %version, "starting");
         if !spec.trial {
             self.actual.last.insert(app.clone(), spec.last());
+            self.untidy = true;
         }
         // The old one is ended first; its ports stay open, and who connects now waits in them.
         drop(self.apps.remove(&app));
@@ -93,14 +94,18 @@ impl Driver {
             Said::Status(status) => {
                 if let Some(running) = self.running(&app, ran) {
                     running.status = status;
+                    self.prove(app, ran).await;
                 }
             }
             Said::Promoted => self.promote(app, ran),
-            Said::Confirmed => self.confirm(&app, ran).await,
+            Said::Confirmed => {
+                self.confirm(&app, ran).await;
+                self.prove(app, ran).await;
+            }
         }
     }
 
-    fn running(&mut self, app: &AppName, ran: Ran) -> Option<&mut App> {
+    pub(super) fn running(&mut self, app: &AppName, ran: Ran) -> Option<&mut App> {
         let trial = self.trials.get_mut(app).filter(|trial| trial.ran == ran);
         trial.or_else(|| self.apps.get_mut(app).filter(|running| running.ran == ran))
     }
@@ -127,6 +132,7 @@ impl Driver {
         tracing::info!(%app, release = ran.release.short(), "its trial is over: it is the good one now");
         if self.persist(self.store.last_path(app), encode(&last)).await {
             self.actual.last.insert(app.clone(), last);
+            self.untidy = true;
             self.forget_trial(app);
         }
     }

@@ -6,6 +6,7 @@
 
 mod input;
 mod jobs;
+mod keep;
 mod life;
 mod perform;
 mod spool;
@@ -18,6 +19,7 @@ use std::{
 
 use dunlin_core::{
     Code, Moment,
+    collect::Good,
     policy::Policy,
     reconcile::{Actual, Ran},
     refusal::Refusal,
@@ -63,6 +65,12 @@ pub(crate) struct Driver {
     /// Why each refused release is.
     refusals: BTreeMap<(AppName, Digest), Refusal>,
     store: Arc<Store>,
+    /// What of each app ran well.
+    good: BTreeMap<AppName, Good>,
+    /// Apps of which it cannot be read what they need: as long as there are any, nothing is removed.
+    unread: BTreeSet<AppName>,
+    /// Something may be needed no more.
+    untidy: bool,
     spool: Spool,
     link: Link,
     connected: bool,
@@ -127,6 +135,9 @@ impl Driver {
             plan: None,
             actual: Actual::default(),
             refusals: BTreeMap::new(),
+            good: BTreeMap::new(),
+            unread: BTreeSet::new(),
+            untidy: false,
             spool: Spool::new(store.bundle_path()),
             store,
             link,
@@ -216,6 +227,7 @@ impl Driver {
 
     /// A plan that was persisted: from now on it holds.
     fn obey(&mut self, plan: Verified<Plan>) {
+        self.untidy = true;
         self.plan = Some(plan);
         self.reverts.clear();
         self.actual.reverted.clear();

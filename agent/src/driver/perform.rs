@@ -26,6 +26,7 @@ impl Driver {
         }
         self.fetch();
         self.empty_spool();
+        self.tidy(&references);
         self.report();
     }
 
@@ -63,6 +64,7 @@ impl Driver {
             }
         }
         for app in self.assignments().into_iter().map(|assignment| assignment.app) {
+            self.recall_good(&app);
             self.recall_last(app);
         }
         let modules = self.actual.releases.values().map(|release| release.module.sha256);
@@ -74,8 +76,11 @@ impl Driver {
         let last = match self.store.last(&app).map(|bytes| bytes.as_deref().map(Last::decode)) {
             Ok(Some(Ok(last))) => last,
             Ok(None) => return,
-            Ok(Some(Err(refusal))) => return tracing::error!("{}: {refusal}", self.store.last_path(&app).display()),
-            Err(failure) => return tracing::error!("{failure}"),
+            Ok(Some(Err(refusal))) => {
+                let why = format!("{}: {refusal}", self.store.last_path(&app).display());
+                return self.cannot_read(app, why);
+            }
+            Err(failure) => return self.cannot_read(app, failure),
         };
         if !self.actual.releases.contains_key(&last.order.digest) {
             match self.store.release(&last.order.digest) {

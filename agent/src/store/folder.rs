@@ -1,17 +1,20 @@
 //! Where in the state folder what is, and what is there. Who only looks needs no lock.
 
 use std::{
-    fs::File,
+    collections::BTreeSet,
+    fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use dunlin_core::{
+    collect::Stored,
     limits,
     trust::{Chain, Verified},
     wire::{AppName, Digest, Root},
 };
 
+use super::part::PART;
 use crate::Failure;
 
 /// A state folder.
@@ -99,6 +102,24 @@ impl Folder {
         self.dir.join("trials").join(app.as_str())
     }
 
+    /// Which releases of an app ran well.
+    pub fn good(&self, app: &AppName) -> Result<Option<Vec<u8>>, Failure> {
+        read(&self.good_path(app))
+    }
+
+    /// Where that is kept.
+    pub fn good_path(&self, app: &AppName) -> PathBuf {
+        self.dir.join("good").join(app.as_str())
+    }
+
+    /// All that is there of releases and modules.
+    pub fn stored(&self) -> Result<Stored, Failure> {
+        let mut stored = Stored { releases: names(&self.dir.join("releases"), "")?, ..Stored::default() };
+        let blobs = self.dir.join("blobs");
+        (stored.modules, stored.parts) = (names(&blobs, "")?, names(&blobs, PART)?);
+        Ok(stored)
+    }
+
     /// Whether a module was stored whole. It is hashed again before it is run.
     pub fn has_module(&self, digest: &Digest) -> bool {
         self.module_path(digest).exists()
@@ -113,6 +134,19 @@ impl Folder {
     pub fn bundle_path(&self) -> PathBuf {
         self.dir.join("import").join("bundle")
     }
+}
+
+/// The digests that name the files with this extension in a folder.
+fn names(folder: &Path, extension: &str) -> Result<BTreeSet<Digest>, Failure> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(folder).map_err(Failure::disk("list", folder))? {
+        let name = PathBuf::from(entry.map_err(Failure::disk("list", folder))?.file_name());
+        if name.extension().unwrap_or_default() == extension {
+            // What has another name was not put there by us.
+            names.extend(name.file_stem().and_then(|stem| stem.to_str()?.parse::<Digest>().ok()));
+        }
+    }
+    Ok(names)
 }
 
 /// A document's bytes; a file longer than any document is cut short, and then does not verify.

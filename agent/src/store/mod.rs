@@ -6,6 +6,7 @@
 //!       roots/<n>         envelopes, from the one after the root that the board was given
 //!       releases/<digest> envelopes
 //!       last/<app>        what an app last ran well with
+//!       good/<app>        which of its releases ran well
 //!       trials/<app>      what an app was tried with, and how that ended
 //!       blobs/<sha256>    whole modules; <sha256>.part while they are fetched
 //!       import/bundle     what `dunlin import` left for the agent
@@ -24,12 +25,13 @@ use std::{
     path::Path,
 };
 
-use dunlin_core::wire::Module;
+use dunlin_core::{collect::Garbage, wire::Module};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::Failure;
 pub use disk::{Change, Disk};
 pub use folder::Folder;
+use part::part_path;
 pub use part::{NotFinished, Part};
 
 /// The state folder, held by one agent at a time.
@@ -52,15 +54,23 @@ impl Store {
     /// Opens or makes the folder, and holds it.
     pub fn open(disk: Disk, dir: &Path) -> Result<Self, Failure> {
         let mut folders = Vec::new();
-        for folder in ["", "roots", "releases", "last", "trials", "blobs", "import"].map(|name| dir.join(name)) {
+        for folder in ["", "roots", "releases", "last", "good", "trials", "blobs", "import"].map(|name| dir.join(name))
+        {
             fs::create_dir_all(&folder).map_err(Failure::disk("create", &folder))?;
             folders.push(folder);
         }
         let path = dir.join("lock");
-        let lock = File::create(&path).map_err(Failure::disk("create", &path))?;
+        // On a disk that can't be written (any more) the one of earlier serves as well.
+        let lock = File::create(&path).or_else(|error| File::open(&path).map_err(|_| error));
+        let lock = lock.map_err(Failure::disk("create", &path))?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| Failure::InUse(dir.into()))?;
         let store = Self { disk, folder: Folder::at(dir), _lock: lock };
-        folders.iter().try_for_each(|folder| store.sweep(folder))?;
+        for folder in folders {
+            if let Err(failure) = store.sweep(&folder) {
+                // What is half-written is never read.
+                tracing::error!("{failure}");
+            }
+        }
         Ok(store)
     }
 
@@ -79,6 +89,19 @@ impl Store {
     /// The disk that all changes go through.
     pub fn disk(&self) -> &Disk {
         &self.disk
+    }
+
+    /// Removes what is needed no more. What is left of it after a power cut goes the next time.
+    pub fn sweep_out(&self, garbage: &[Garbage]) -> Result<(), Failure> {
+        garbage.iter().try_for_each(|garbage| {
+            let path = match garbage {
+                Garbage::Release(digest) => self.release_path(digest),
+                Garbage::Module(digest) => self.module_path(digest),
+                Garbage::Part(digest) => part_path(&self.module_path(digest)),
+            };
+            tracing::debug!("{} is needed no more", path.display());
+            self.disk.remove(&path)
+        })
     }
 
     /// A module on its way, with what an earlier attempt left of it.
@@ -114,7 +137,7 @@ mod tests {
         store.disk().write_atomically(&store.plan_path(), b"new").unwrap();
         assert_eq!(store.plan().unwrap().as_deref(), Some(&b"new"[..]));
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 7, "no temporary file stays: {left:?}");
+        assert_eq!(left.len(), 9, "no temporary file stays: {left:?}");
     }
 
     #[test]

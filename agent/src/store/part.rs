@@ -20,6 +20,9 @@ use sha2::Digest as _;
 use super::Disk;
 use crate::Failure;
 
+/// The extension of what is not whole.
+pub(super) const PART: &str = "part";
+
 /// Bytes read at a time to hash a file.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -46,7 +49,7 @@ pub enum NotFinished {
 
 impl Part {
     pub(super) fn open(disk: Disk, whole: PathBuf, module: Module) -> Result<Self, Failure> {
-        let path = whole.with_extension("part");
+        let path = part_path(&whole);
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = open.map_err(Failure::disk("open", &path))?;
         Ok(Self { disk, module, whole, path, file })
@@ -89,6 +92,11 @@ impl Part {
         disk.rename(&path, &whole).map_err(Failure::disk("rename", &path))?;
         Ok(())
     }
+}
+
+/// Where some of a module is kept while it is fetched.
+pub(super) fn part_path(whole: &Path) -> PathBuf {
+    whole.with_extension(PART)
 }
 
 fn hash_file(path: &Path) -> Result<Digest, Failure> {
