@@ -14,7 +14,7 @@ use crate::{
     Refusal, limits,
     reconcile::Actual,
     refusal::ensure,
-    wire::{AppName, Assignment, Digest, decode},
+    wire::{AppName, Assignment, Digest, unseal},
 };
 
 /// The releases of an app that ran well on this device, the newest first.
@@ -33,7 +33,7 @@ pub struct Proven {
 impl Good {
     /// The record that a device wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        let good: Self = decode(bytes, "record of what an app ran well")?;
+        let good: Self = unseal(bytes, "record of what an app ran well")?;
         let (count, max) = (good.0.len(), limits::GOOD_RELEASES_MAX);
         ensure!(count <= max, Malformed, "{count} releases that ran well, more than the {max} kept");
         Ok(good)

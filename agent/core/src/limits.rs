@@ -93,6 +93,10 @@ pub const BUNDLE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Releases of an app that ran well and are kept: the newest, and the one to go back to.
 pub const GOOD_RELEASES_MAX: usize = 2;
 
+/// Milliseconds in which nothing new is written after the disk failed: a full one that is asked again and
+/// again would keep a board busy with nothing else.
+pub const DISK_REST_MS: u64 = 5_000;
+
 /// Milliseconds before the first restart of an app; doubled each time up to the maximum.
 pub const RESTART_MS: u64 = 250;
 

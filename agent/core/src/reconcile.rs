@@ -16,7 +16,7 @@ use crate::{
     Code, Refusal,
     policy::{Policy, Setup, admit, widening},
     trust::{Verified, fits_order},
-    wire::{AppName, Asks, Assignment, Digest, Release, ReleaseRef, decode},
+    wire::{AppName, Asks, Assignment, Digest, Release, ReleaseRef, unseal},
 };
 
 /// What a device has.
@@ -66,7 +66,7 @@ pub struct Last {
 impl Last {
     /// The record that a device wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        decode(bytes, "record of what an app ran last")
+        unseal(bytes, "record of what an app ran last")
     }
 
     /// The digests of both.
@@ -89,7 +89,7 @@ pub struct Trial {
 impl Trial {
     /// The record that a device wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, Refusal> {
-        decode(bytes, "record of a trial")
+        unseal(bytes, "record of a trial")
     }
 
     /// Why what it says is not to be tried again; nothing if it may be: it was for another plan, or is what runs well.

@@ -11,7 +11,7 @@ use dunlin_core::{
     limits,
     policy::{Policy, admit},
     reconcile::{Actual, Last, Ran},
-    wire::{AppName, Digest, Release, encode},
+    wire::{AppName, Digest, Release, seal},
 };
 
 fn digest(release: &Release) -> Digest {
@@ -132,8 +132,8 @@ fn the_record_of_what_ran_well_is_short_and_has_each_once() {
     }
     let again = good.with(proven(&releases[2])).unwrap();
     let expected = [proven(&releases[2]), proven(&releases[3])];
-    assert_eq!(encode(&again), encode(&expected.to_vec()));
-    assert_eq!(Good::decode(&encode(&again)), Ok(again));
+    assert_eq!(seal(&again), seal(&expected.to_vec()));
+    assert_eq!(Good::decode(&seal(&again)), Ok(again));
     let long = vec![proven(&releases[0]); limits::GOOD_RELEASES_MAX + 1];
-    assert!(Good::decode(&encode(&long)).is_err() && Good::decode(b"x").is_err());
+    assert!(Good::decode(&seal(&long)).is_err() && Good::decode(b"x").is_err());
 }

@@ -221,6 +221,7 @@ fn device_state() {
         apps: vec![],
         refused: None,
         broker: vec![],
+        trouble: None,
         at: NOW,
     };
     let app = AppState {
@@ -259,6 +260,7 @@ fn device_state() {
         apps: vec![app, bare, replaced],
         refused: Some(Refused { code: Code::OldPlan.to_string(), why: "it is old".into(), at: SOON }),
         broker: vec!["it keeps no retained messages".into()],
+        trouble: Some("cannot write plan: the disk is full".into()),
         ..small.clone()
     };
     json_both_ways(&[small, full], "golden/state.json");

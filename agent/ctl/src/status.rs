@@ -109,7 +109,7 @@ fn device_rows(device: &DeviceId, seen: &Seen, now: Timestamp) -> Vec<Row> {
     let Some(state) = &seen.state else { return vec![row("-", only("", Style::new()))] };
     let plan = state.plan.as_ref().map_or_else(|| "-".into(), |plan| plan.sequence.to_string());
     let mut rows: Vec<_> = state.apps.iter().map(|app| row(&plan, app_cells(app, now))).collect();
-    if let Some(note) = refused(state) {
+    for note in [refused(state), state.trouble.clone()].into_iter().flatten() {
         rows.push(row(&plan, only(&note, say::BAD)));
     }
     rows.extend(state.broker.iter().map(|broken| row(&plan, only(&format!("its broker: {broken}"), say::BAD))));
@@ -210,6 +210,7 @@ mod tests {
             apps: [app("hello", Phase::Running, None, 0), app("spin", Phase::BackingOff, Some("bad\x1b[2J"), 2)].into(),
             refused: Some(Refused { code: "fork".into(), why: "two".into(), at: Timestamp(1) }),
             broker: vec!["it is slow".into()],
+            trouble: Some("cannot write /s/plan: full".into()),
             at: Timestamp(1),
         };
         let mut devices = Devices::default();
@@ -223,6 +224,7 @@ pi-1    yes     3     hello  1.0.0         running      60s    port 8080; a1fce4
 pi-1    yes     3     spin   2d711642b726  backing-off  60s    failed 2 times; bad\u{fffd}[2J
 pi-1    yes     3     -      -             -            -      refused: two [fork]
 pi-1    yes     3     -      -             -            -      its broker: it is slow
+pi-1    yes     3     -      -             -            -      cannot write /s/plan: full
 pi-2    no      -     -      -             -            -";
         assert_eq!(plain, expected);
         assert_ne!(text, plain, "there are colours to take off");

@@ -53,6 +53,7 @@ fn state(sequence: u64, release: &[u8], phase: Phase, failures: u32) -> DeviceSt
         .into(),
         refused: None,
         broker: vec![],
+        trouble: None,
         at: Timestamp(1_001),
     }
 }

@@ -95,6 +95,7 @@ fn state(device: &str, sequence: u64, release: Digest, phase: Phase, why: Option
         .into(),
         refused: None,
         broker: vec![],
+        trouble: None,
         at: common::now(),
     }
 }

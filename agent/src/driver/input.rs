@@ -93,20 +93,14 @@ impl Driver {
         self.link.unsubscribe(self.topics.format(&Topic::Root(version)));
         self.roots.adopt(root);
         self.reporter.rooted(&mut self.link, version, now);
-        self.link.subscribe(self.topics.format(&Topic::Root(self.roots.next_version())));
         // What this root bans ends now. What it only does not know the keys of any more goes on.
         let running = self.apps.values().map(|app| &app.release);
         let banned = running.filter(|release| stands(self.roots.current(), release).is_err());
         self.actual.banned = banned.map(Verified::digest).collect();
         self.actual.releases.clear();
         self.reconsider();
-        // What was refused under the last root may be good under this one, and brokers send a
-        // retained message once for each subscription.
-        for release in std::mem::take(&mut self.asked).into_keys() {
-            self.link.unsubscribe(self.topics.format(&Topic::Release(release)));
-        }
-        self.link.unsubscribe(self.topics.format(&Topic::Plan));
-        self.link.subscribe(self.topics.format(&Topic::Plan));
+        // What was refused under the last root may be good under this one.
+        self.ask_anew();
     }
 
     async fn handle_plan(&mut self, bytes: &[u8]) {
@@ -136,11 +130,13 @@ impl Driver {
     pub(super) async fn persist(&mut self, path: PathBuf, bytes: Vec<u8>) -> bool {
         let disk = self.store.disk().clone();
         match tokio::task::spawn_blocking(move || disk.write_atomically(&path, &bytes)).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(failure)) => tracing::error!("{failure}"),
+            Ok(Ok(())) => {
+                self.disk_works();
+                return true;
+            }
+            Ok(Err(failure)) => self.disk_failed(&failure),
             Err(error) => tracing::error!("a file was not written: {error}"),
         }
-        self.spool.disk_failed();
         false
     }
 
@@ -186,9 +182,8 @@ impl Driver {
             Ok(()) => {}
             Err(BadChunk::Refused(refusal)) => self.refuse_message(&refusal),
             Err(BadChunk::Failed(failure)) => {
-                // Begun again from what the disk did take, at the next change.
-                tracing::error!("{failure}");
-                self.spool.disk_failed();
+                // Begun again from what the disk did take, when it has rested.
+                self.disk_failed(&failure);
                 self.fetches.remove(&module);
             }
         }
@@ -236,12 +231,12 @@ impl Driver {
             Done::Finished { module, outcome } => {
                 self.finishing.remove(&module);
                 match outcome {
-                    Ok(()) => drop(self.actual.modules.insert(module)),
-                    Err(NotFinished::Refused(refusal)) => self.refuse_module(module, &refusal),
-                    Err(NotFinished::Failed(failure)) => {
-                        tracing::error!("{failure}");
-                        self.spool.disk_failed();
+                    Ok(()) => {
+                        self.disk_works();
+                        self.actual.modules.insert(module);
                     }
+                    Err(NotFinished::Refused(refusal)) => self.refuse_module(module, &refusal),
+                    Err(NotFinished::Failed(failure)) => self.disk_failed(&failure),
                 }
             }
             Done::Staged { app, ran, outcome } => self.handle_staged(&app, ran, outcome),

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use dunlin_core::{
     collect::{Good, Proven, collect},
     reconcile::Ran,
-    wire::{AppName, Assignment, encode},
+    wire::{AppName, Assignment, seal},
 };
 
 use super::Driver;
@@ -38,7 +38,7 @@ impl Driver {
         let Some(running) = self.running(&app, ran).filter(|running| running.is_good()) else { return };
         let proven = Proven { release: ran.release, module: running.release.module.sha256 };
         if let Some(good) = self.good.get(&app).cloned().unwrap_or_default().with(proven) {
-            if !self.persist(self.store.good_path(&app), encode(&good)).await {
+            if !self.persist(self.store.good_path(&app), seal(&good)).await {
                 return;
             }
             self.good.insert(app.clone(), good);

@@ -2,7 +2,7 @@
 
 use dunlin_core::{
     reconcile::{Ran, Trial},
-    wire::{AppName, Digest, encode, state::Phase},
+    wire::{AppName, Digest, seal, state::Phase},
 };
 
 use super::Driver;
@@ -78,9 +78,10 @@ impl Driver {
                 self.remove_damaged(module, &path);
             }
             NotLoaded::Failed(failure) => {
-                tracing::error!("{failure}");
-                if let Some(release) = self.actual.releases.get(&release) {
-                    self.actual.modules.remove(&release.module.sha256);
+                self.disk_failed(&failure);
+                let module = self.actual.releases.get(&release).map(|release| release.module.sha256);
+                if let Some(module) = module.filter(|module| !self.store.has_module(module)) {
+                    self.actual.modules.remove(&module);
                 }
             }
         }
@@ -127,10 +128,12 @@ impl Driver {
     /// the trial goes.
     async fn confirm(&mut self, app: &AppName, ran: Ran) {
         let Some(running) = self.running(app, ran) else { return };
-        running.on_trial = false;
         let last = running.last.clone();
         tracing::info!(%app, release = ran.release.short(), "its trial is over: it is the good one now");
-        if self.persist(self.store.last_path(app), encode(&last)).await {
+        if self.persist(self.store.last_path(app), seal(&last)).await {
+            if let Some(running) = self.running(app, ran) {
+                running.on_trial = false;
+            }
             self.actual.last.insert(app.clone(), last);
             self.untidy = true;
             self.forget_trial(app);
@@ -151,7 +154,7 @@ impl Driver {
         tracing::warn!(%app, release = ran.release.short(), "reverted: {why}");
         // Were it not written, it would be tried once more after a restart.
         let record = Trial { plan, ran, why: Some(why.clone()) };
-        self.persist(self.store.trial_path(app), encode(&record)).await;
+        self.persist(self.store.trial_path(app), seal(&record)).await;
         self.keep_what_ran(app);
         self.actual.reverted.insert(app.clone(), ran);
         self.reverts.insert(app.clone(), Reverted { release: ran.release, why, log: status.log });

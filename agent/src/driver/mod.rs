@@ -10,6 +10,7 @@ mod keep;
 mod life;
 mod perform;
 mod spool;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -71,6 +72,10 @@ pub(crate) struct Driver {
     unread: BTreeSet<AppName>,
     /// Something may be needed no more.
     untidy: bool,
+    /// What the disk did not take last, while that is so.
+    trouble: Option<String>,
+    /// Until when nothing is begun that writes, because the disk failed.
+    rest_until: Option<Moment>,
     spool: Spool,
     link: Link,
     connected: bool,
@@ -138,6 +143,8 @@ impl Driver {
             good: BTreeMap::new(),
             unread: BTreeSet::new(),
             untidy: false,
+            trouble: None,
+            rest_until: None,
             spool: Spool::new(store.bundle_path()),
             store,
             link,
@@ -182,7 +189,8 @@ impl Driver {
 
     /// What happens next. Dropping the future loses nothing.
     pub(crate) async fn input(&mut self) -> Input {
-        let deadline = self.fetches.values().filter_map(Fetch::poll_timeout).chain(self.ask_at).min();
+        let deadline =
+            self.fetches.values().filter_map(Fetch::poll_timeout).chain(self.ask_at).chain(self.rest_until).min();
         let deadline = deadline.map(|at| self.around.clock.instant(at)).into_iter().chain(self.stale_at()).min();
         let time = async {
             match deadline {
@@ -296,6 +304,7 @@ impl Driver {
             apps: self.assignments().iter().map(|assignment| self.app_state(assignment)).collect(),
             refused: None,
             broker: self.link.broken(),
+            trouble: self.trouble.clone(),
             at: now,
         };
         self.reporter.state(&mut self.link, state, now);

@@ -7,7 +7,7 @@ use dunlin_core::{
     reconcile::{Action, Last, Ran, Trial, reconcile},
     transfer::Patience,
     trust::{Verified, check_fresh, may_widen, verify_release},
-    wire::{AppName, Assignment, Bitmap, Digest, Release, ReleaseRef, Topic, encode},
+    wire::{AppName, Assignment, Bitmap, Digest, Release, ReleaseRef, Topic, seal},
 };
 
 use super::{Driver, jobs};
@@ -18,6 +18,7 @@ impl Driver {
     pub(crate) fn settle(&mut self) {
         let assignments = self.assignments();
         self.look_at_the_time();
+        self.rest();
         self.forget(&assignments);
         self.ask_at = None;
         let references: Vec<_> = assignments.iter().collect();
@@ -57,7 +58,9 @@ impl Driver {
                     Ok(release) => self.hold(release),
                     Err(refusal) if refusal.code.condemns_release() => self.refuse_release(&app, order.digest, refusal),
                     // It is asked for again; whoever has the right one may send it.
-                    Err(refusal) => tracing::error!(%app, "the stored release: {refusal}"),
+                    Err(refusal) => {
+                        tracing::error!("{}: {refusal}", self.store.release_path(&order.digest).display());
+                    }
                 },
                 Ok(None) => {}
                 Err(failure) => tracing::error!("{failure}"),
@@ -86,7 +89,9 @@ impl Driver {
             match self.store.release(&last.order.digest) {
                 Ok(Some(bytes)) => match self.roots.stored_release(&app, &last.order, &bytes) {
                     Ok(release) => self.hold(release),
-                    Err(refusal) => tracing::warn!(%app, "what ran last: {refusal}"),
+                    Err(refusal) => {
+                        tracing::warn!("{}: {refusal}", self.store.release_path(&last.order.digest).display());
+                    }
                 },
                 Ok(None) => {}
                 Err(failure) => tracing::error!("{failure}"),
@@ -120,6 +125,7 @@ impl Driver {
 
     fn perform(&mut self, action: Action) {
         match action {
+            Action::FetchModule { .. } | Action::Run { .. } if self.is_resting() => {}
             Action::FetchRelease { order, .. } => {
                 if self.connected {
                     self.ask_for_release(order.digest);
@@ -180,12 +186,12 @@ impl Driver {
         let Some(verified) = self.actual.releases.get(&release) else { return };
         let plan = self.plan.as_ref().map(|plan| plan.digest());
         let record = match plan.filter(|_| trial) {
-            Some(plan) => Some((self.store.trial_path(&app), encode(&Trial { plan, ran, why: None }))),
+            Some(plan) => Some((self.store.trial_path(&app), seal(&Trial { plan, ran, why: None }))),
             None if self.actual.last.get(&app).is_some_and(|last| last.ran() == ran) => None,
             None => {
                 let order = ReleaseRef { digest: release, counter: verified.counter };
                 let last = Last { order, asks: verified.asks.clone(), setup: setup.clone() };
-                Some((self.store.last_path(&app), encode(&last)))
+                Some((self.store.last_path(&app), seal(&last)))
             }
         };
         let stage = jobs::Stage {

@@ -66,6 +66,25 @@ where
     if encode(&value) == bytes { Ok(value) } else { Err(malformed()) }
 }
 
+/// A record that a device keeps for itself: its digest, and its encoding. It is not signed, but a bit
+/// that flips on the disk shows.
+pub fn seal<T: Serialize>(value: &T) -> Vec<u8> {
+    let bytes = encode(value);
+    [&Digest::of(&bytes).0[..], &bytes].concat()
+}
+
+/// The record that a device sealed.
+pub(crate) fn unseal<T>(bytes: &[u8], what: impl Display) -> Result<T, Refusal>
+where
+    T: Serialize + for<'a> Deserialize<'a>,
+{
+    let whole = bytes.split_first_chunk().filter(|(digest, bytes)| Digest::of(bytes).0 == **digest);
+    let Some((_, bytes)) = whole else {
+        return Err(Refusal::new(Code::Malformed, format!("this is not a whole {what}")));
+    };
+    decode(bytes, what)
+}
+
 fn check_count(len: usize, max: usize, what: &str) -> Result<(), Refusal> {
     ensure!(len <= max, Malformed, "{len} {what}, more than the {max} allowed");
     Ok(())

@@ -33,6 +33,9 @@ pub struct DeviceState {
     /// What its broker does not do for it, a sentence each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub broker: Vec<String>,
+    /// What its disk did not take last, while that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// When this was written.
     pub at: Timestamp,
 }
