@@ -15,7 +15,7 @@ pub(crate) fn a_broker_that_lost_everything_is_made_up_for() {
     let site = Site::new(&broker);
     let wire = Wire::to(broker.port());
     let kitchen = site.agent_config_at("pi-kitchen", "kitchen", wire.port());
-    let module_bytes = site.release_large("1.0.0", MODULE_BYTES) as u64;
+    let module_bytes = site.release_large("1.0.0", MODULE_BYTES).len() as u64;
     site.ctl(&["deploy", "hello"]);
     let depot = site.depot();
 

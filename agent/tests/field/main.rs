@@ -12,6 +12,7 @@ mod thief;
 mod wire;
 
 mod delivery;
+mod memory;
 
 use std::time::Duration;
 
@@ -35,6 +36,10 @@ fn main() {
         trial("a_board_writes_only_what_is_its_own", a_board_writes_only_what_is_its_own),
         trial("a_broker_that_refuses_us_is_named", a_broker_that_refuses_us_is_named),
         trial("a_broker_that_lost_everything_is_made_up_for", delivery::a_broker_that_lost_everything_is_made_up_for),
+        trial(
+            "the_peak_of_a_fetch_does_not_depend_on_the_module",
+            memory::the_peak_of_a_fetch_does_not_depend_on_the_module,
+        ),
         trial("a_broker_that_keeps_nothing_is_coped_with", delivery::a_broker_that_keeps_nothing_is_coped_with),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

@@ -11,12 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dunlin::link;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::broker::Mosquitto;
 
-const FLEET: &str = "flock";
+pub(crate) const FLEET: &str = "flock";
+
+/// By how much a module with a section of no bytes is larger than one that is empty.
+pub(crate) const LARGER_BY: usize = dunlin_guests::HELLO.bytes.len() + 6;
 
 /// Variables with which cargo tells a test about its own package.
 const ABOUT_US: [&str; 5] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
@@ -139,13 +143,27 @@ impl Site {
         self.release_module(version, dunlin_guests::HELLO.path);
     }
 
-    /// The same, with a module that is so much larger; its length.
-    pub(crate) fn release_large(&self, version: &str, bytes: usize) -> usize {
+    /// The same, with a custom section of this length; the module.
+    pub(crate) fn release_large(&self, version: &str, bytes: usize) -> Vec<u8> {
         let path = self.dir.path().join("large.wasm");
         let module = [dunlin_guests::HELLO.bytes, &custom_section(bytes)].concat();
         fs::write(&path, &module).unwrap();
         self.release_module(version, path.to_str().unwrap());
-        module.len()
+        module
+    }
+
+    /// The broker, as the operator reaches it.
+    pub(crate) fn broker(&self) -> link::Broker {
+        let file = |name: &str| self.broker_files.join(name);
+        link::Broker {
+            url: format!("mqtts://localhost:{}", self.port).parse().unwrap(),
+            tls: link::Tls { ca: Some(file("ca.pem")), client: Some((file("operator.pem"), file("operator.key"))) },
+            credentials: Some(link::Credentials {
+                user: "operator".into(),
+                password: fs::read_to_string(file("operator.password")).unwrap(),
+            }),
+            keep_alive: Duration::from_secs(30),
+        }
     }
 
     fn release_module(&self, version: &str, module: &str) {
@@ -300,6 +318,13 @@ impl Agent {
             ended.is_some()
         });
         assert!(ended.is_some_and(|status| status.success()), "{ended:?}\n{}", self.log());
+    }
+
+    /// The most memory that it had so far.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     pub(crate) fn log(&self) -> String {
