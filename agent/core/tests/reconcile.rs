@@ -10,7 +10,7 @@ use dunlin_core::{
     Code, Refusal,
     policy::{Policy, admit},
     reconcile::{Action, Actual, Last, Ran, Trial, reconcile},
-    wire::{Assignment, DeviceId, Digest, Plan, Release, Selector, Term, encode, plan::Labels},
+    wire::{Assignment, DeviceId, Digest, Plan, Release, Selector, Term, plan::Labels, seal},
 };
 use proptest::prelude::*;
 
@@ -390,7 +390,7 @@ fn a_trial_that_no_end_was_written_of_has_failed_for_its_plan() {
     assert_eq!(trial.verdict(&this, Some(&last(&new))), None, "it was confirmed, and only the record outlived it");
     trial.why = Some("it trapped".into());
     assert_eq!(trial.verdict(&this, None), Some("it trapped"));
-    assert_eq!(Trial::decode(&encode(&trial)), Ok(trial));
+    assert_eq!(Trial::decode(&seal(&trial)), Ok(trial));
 }
 
 #[test]
