@@ -242,5 +242,7 @@ fn inspect_says_what_a_file_is() {
     fs::write(world.path("cut"), &bytes[..bytes.len() / 2]).unwrap();
     assert!(world.fails(1, &["inspect", "cut"]).contains("cut: this is not a whole plan [malformed]"));
     fs::write(world.path("text"), "hello").unwrap();
-    assert!(world.fails(1, &["inspect", "text"]).contains("text is no envelope, no wasm module and no key file"));
+    assert!(
+        world.fails(1, &["inspect", "text"]).contains("text is no envelope, no bundle, no wasm module and no key file")
+    );
 }
