@@ -77,6 +77,7 @@ pub struct Supervisor {
     backoff: Backoff,
     life: Life,
     why: Option<String>,
+    ended_badly: bool,
     unwell_why: Option<String>,
     probe_at: Option<Moment>,
     looking: bool,
@@ -103,6 +104,7 @@ impl Supervisor {
             backoff: Backoff::new(limits::RESTART_MS, limits::RESTART_MS_MAX, seed),
             life: Life::Asleep,
             why: None,
+            ended_badly: false,
             unwell_why: None,
             probe_at: None,
             looking: false,
@@ -136,6 +138,15 @@ impl Supervisor {
     /// Why it is not running, or why it was last restarted.
     pub fn why(&self) -> Option<&str> {
         self.why.as_deref()
+    }
+
+    /// Whether it is where it is because something went wrong.
+    pub const fn has_failed(&self) -> bool {
+        match self.life {
+            Life::BackingOff { .. } | Life::Reverted => true,
+            Life::Finished => self.ended_badly,
+            Life::Asleep | Life::Starting { .. } | Life::Trial { .. } | Life::Running { .. } => false,
+        }
     }
 
     /// Restarts since it was last well for a while.
@@ -312,6 +323,7 @@ impl Supervisor {
     }
 
     fn end(&mut self, ended: Ended, now: Moment) {
+        self.ended_badly = !ended.well;
         let leave = match self.restart {
             Restart::Always => false,
             Restart::OnFailure => ended.well,

@@ -6,7 +6,7 @@ use dunlin_core::{
     limits::LAST_CALL_MS,
     supervise,
     supervise::{Effect, Supervisor},
-    wire::{Probe, Start, state::Phase},
+    wire::{Probe, Start},
 };
 use dunlin_host::{Ended, Grants, Guest, Program, Usage};
 use tokio::sync::{Notify, oneshot};
@@ -221,13 +221,11 @@ impl Task {
     }
 
     fn report(&mut self) {
-        let phase = self.supervisor.phase();
-        let failed = matches!(phase, Phase::BackingOff | Phase::Finished | Phase::Reverted);
         let status = Status {
-            phase,
+            phase: self.supervisor.phase(),
             why: self.supervisor.why().map(Into::into),
             failures: self.supervisor.failures(),
-            log: if failed { self.tail.lines() } else { Vec::new() },
+            log: if self.supervisor.has_failed() { self.tail.lines() } else { Vec::new() },
         };
         if status != self.reported {
             self.reported = status.clone();
