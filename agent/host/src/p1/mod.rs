@@ -17,7 +17,7 @@ mod poll;
 mod proc;
 mod random;
 mod sock;
-mod sockets;
+pub(crate) mod sockets;
 mod stat;
 mod table;
 #[cfg(test)]

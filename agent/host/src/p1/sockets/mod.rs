@@ -6,7 +6,7 @@
 //! [`Permits`](crate::fds::Permits) to say.
 
 mod address;
-mod options;
+pub(crate) mod options;
 mod resolve;
 mod table;
 mod wamr;
@@ -29,7 +29,8 @@ const STRANGERS_AT_ONCE: u32 = 32;
 /// What no datagram is longer than.
 const DATAGRAM_BYTES_MAX: u32 = 65_535;
 
-enum Transport {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
     Stream,
     Datagram,
 }
@@ -43,23 +44,27 @@ pub(super) struct Incoming {
 
 fn open(cx: &mut Cx<'_>, family: Family, transport: Transport, opened: u32) -> Outcome {
     cx.memory.check(opened, 4)?;
-    if !cx.state.fds.has_room() {
-        return Err(Errno::Mfile.into());
+    let number = create(cx.state, family, transport)?;
+    cx.memory.put_u32(opened, number)?;
+    Ok(())
+}
+
+pub(crate) fn create(state: &mut State, family: Family, transport: Transport) -> Result<u32, Errno> {
+    if !state.fds.has_room() {
+        return Err(Errno::Mfile);
     }
     let (kind, rights) = match transport {
         Transport::Stream => (Kind::Unconnected(Unconnected::open(family)?), Rights::SOCKET),
         Transport::Datagram => (Kind::Datagram(Datagram::open(family)?), Rights::CONNECTION),
     };
     let descriptor = Descriptor { inheriting: Rights::CONNECTION, ..Descriptor::new(kind, rights) };
-    let number = cx.state.fds.insert(descriptor).ok_or(Errno::Mfile)?;
-    cx.memory.put_u32(opened, number)?;
-    Ok(())
+    state.fds.insert(descriptor).ok_or(Errno::Mfile)
 }
 
 /// Port 0 is one that nobody else is told. Any other port is one that the agent published for the
 /// guest, which is the agent's own socket, whatever address the guest gives it.
-fn bind(cx: &mut Cx<'_>, fd: u32, address: SocketAddr) -> Outcome {
-    let State { fds, permits, .. } = &mut *cx.state;
+pub(crate) fn bind(state: &mut State, fd: u32, address: SocketAddr) -> Result<(), Errno> {
+    let State { fds, permits, .. } = state;
     let taken = |datagram: bool| fds.iter().any(|descriptor| bound_as(descriptor, address.port(), datagram));
     let port = address.port();
     let (tcp_taken, udp_taken) = (taken(false), taken(true));
@@ -67,32 +72,37 @@ fn bind(cx: &mut Cx<'_>, fd: u32, address: SocketAddr) -> Outcome {
         Kind::Unconnected(socket) => {
             belongs(address, socket.family)?;
             match permits.tcp(port) {
-                _ if socket.bound.is_some() => return Err(Errno::Inval.into()),
+                _ if socket.bound.is_some() => return Err(Errno::Inval),
                 _ if port == 0 => socket.bind_any_port(address)?,
-                None => return Err(Errno::Acces.into()),
-                Some(_) if tcp_taken => return Err(Errno::Addrinuse.into()),
+                None => return Err(Errno::Acces),
+                Some(_) if tcp_taken => return Err(Errno::Addrinuse),
                 Some(_) => socket.bound = Some(address),
             }
         }
         Kind::Datagram(datagram) => {
             belongs(address, datagram.family)?;
             match permits.udp(port) {
-                _ if datagram.bound().is_some() => return Err(Errno::Inval.into()),
+                _ if datagram.bound().is_some() => return Err(Errno::Inval),
                 _ if port == 0 => datagram.bind_any_port(address)?,
-                None => return Err(Errno::Acces.into()),
-                Some(_) if udp_taken => return Err(Errno::Addrinuse.into()),
+                None => return Err(Errno::Acces),
+                Some(_) if udp_taken => return Err(Errno::Addrinuse),
                 Some(owner) => datagram.publish(owner, address)?,
             }
         }
-        Kind::Listener(_) | Kind::Connection(_) => return Err(Errno::Inval.into()),
-        Kind::Stdin(_) | Kind::Output(_) | Kind::Directory(_) | Kind::File(_) => return Err(Errno::Notsock.into()),
+        Kind::Listener(_) | Kind::Connection(_) => return Err(Errno::Inval),
+        Kind::Stdin(_) | Kind::Output(_) | Kind::Directory(_) | Kind::File(_) => return Err(Errno::Notsock),
     }
     Ok(())
 }
 
-/// Only what is bound to a published port can listen: nobody could find it elsewhere.
+/// How many may wait is for the agent to say.
 fn listen(cx: &mut Cx<'_>, fd: u32, _backlog: u32) -> Outcome {
-    let State { fds, permits, quota, .. } = &mut *cx.state;
+    Ok(start_listening(cx.state, fd)?)
+}
+
+/// Only what is bound to a published port can listen: nobody could find it elsewhere.
+pub(crate) fn start_listening(state: &mut State, fd: u32) -> Result<(), Errno> {
+    let State { fds, permits, quota, .. } = state;
     let descriptor = fds.get_mut(fd).ok_or(Errno::Badf)?;
     match &descriptor.kind {
         Kind::Unconnected(socket) => {
@@ -104,52 +114,67 @@ fn listen(cx: &mut Cx<'_>, fd: u32, _backlog: u32) -> Outcome {
             descriptor.rights = descriptor.rights & Rights::LISTENER;
             Ok(())
         }
-        // How many may wait is for the agent to say.
         Kind::Listener(_) => Ok(()),
-        Kind::Connection(_) => Err(Errno::Inval.into()),
-        Kind::Datagram(_) => Err(Errno::Notsup.into()),
-        Kind::Stdin(_) | Kind::Output(_) | Kind::Directory(_) | Kind::File(_) => Err(Errno::Notsock.into()),
+        Kind::Connection(_) => Err(Errno::Inval),
+        Kind::Datagram(_) => Err(Errno::Notsup),
+        Kind::Stdin(_) | Kind::Output(_) | Kind::Directory(_) | Kind::File(_) => Err(Errno::Notsock),
     }
 }
 
 fn connect(cx: &mut Cx<'_>, fd: u32, to: SocketAddr) -> Outcome {
-    let State { fds, permits, .. } = &mut *cx.state;
-    let blocking = !fds.get(fd).ok_or(Errno::Badf)?.flags.has(Flags::NONBLOCK);
-    let kind = socket(fds, fd)?;
-    if !permits.may_reach(to) {
-        return Err(Errno::Acces.into());
-    }
-    let outcome = match kind {
-        Kind::Unconnected(socket) => {
-            belongs(to, socket.family)?;
-            socket.connect(to)
-        }
-        // It says itself how far it is.
-        Kind::Connection(connection) => connection.connect(to),
-        Kind::Datagram(datagram) => {
-            belongs(to, datagram.family)?;
-            return Ok(datagram.connect(to)?);
-        }
-        Kind::Listener(_) => return Err(Errno::Isconn.into()),
-        Kind::Stdin(_) | Kind::Output(_) | Kind::Directory(_) | Kind::File(_) => return Err(Errno::Notsock.into()),
-    };
-    let begun = outcome.as_ref().is_err_and(|error| {
-        let errno = rustix::io::Errno::from_io_error(error);
-        matches!(errno, Some(rustix::io::Errno::INPROGRESS | rustix::io::Errno::ALREADY))
-    });
+    let blocking = !cx.state.fds.get(fd).ok_or(Errno::Badf)?.flags.has(Flags::NONBLOCK);
+    let outcome = attempt_to_connect(cx.state, fd, to)?;
+    let begun = has_begun(&outcome);
     if begun && blocking {
         return cx.or_wait(fd, Interest::Write, Err(io::ErrorKind::WouldBlock.into()));
     }
     // Who does not wait polls for it to be writable, and asks for the error.
     if outcome.is_ok() || begun {
         cx.state.wait.since = None;
-        let descriptor = cx.state.fds.get_mut(fd).ok_or(Errno::Badf)?;
-        if let Kind::Unconnected(socket) = &mut descriptor.kind {
-            descriptor.kind = Kind::Connection(socket.take());
-            descriptor.rights = descriptor.rights & Rights::CONNECTION;
-        }
+        connecting(cx.state, fd);
     }
     Ok(outcome?)
+}
+
+/// Begins to connect, or looks how far that went. The inner result is the kernel's: EINPROGRESS says
+/// that it has begun, EALREADY that it has not ended.
+pub(crate) fn attempt_to_connect(state: &mut State, fd: u32, to: SocketAddr) -> Result<io::Result<()>, Errno> {
+    let State { fds, permits, .. } = state;
+    let kind = socket(fds, fd)?;
+    if !permits.may_reach(to) {
+        return Err(Errno::Acces);
+    }
+    match kind {
+        Kind::Unconnected(socket) => {
+            belongs(to, socket.family)?;
+            Ok(socket.connect(to))
+        }
+        // It says itself how far it is.
+        Kind::Connection(connection) => Ok(connection.connect(to)),
+        Kind::Datagram(datagram) => {
+            belongs(to, datagram.family)?;
+            Ok(datagram.connect(to))
+        }
+        Kind::Listener(_) => Err(Errno::Isconn),
+        Kind::Stdin(_) | Kind::Output(_) | Kind::Directory(_) | Kind::File(_) => Err(Errno::Notsock),
+    }
+}
+
+pub(crate) fn has_begun(outcome: &io::Result<()>) -> bool {
+    outcome.as_ref().is_err_and(|error| {
+        let errno = rustix::io::Errno::from_io_error(error);
+        matches!(errno, Some(rustix::io::Errno::INPROGRESS | rustix::io::Errno::ALREADY))
+    })
+}
+
+/// Makes a socket that connects, or has, the connection that it is about to become.
+pub(crate) fn connecting(state: &mut State, fd: u32) {
+    if let Some(descriptor) = state.fds.get_mut(fd)
+        && let Kind::Unconnected(socket) = &mut descriptor.kind
+    {
+        descriptor.kind = Kind::Connection(socket.take());
+        descriptor.rights = descriptor.rights & Rights::CONNECTION;
+    }
 }
 
 /// Receives on a connection or a datagram socket.
@@ -210,22 +235,37 @@ pub(super) fn receive(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, flags: u3
             }
         };
         let received = cx.or_wait(fd, Interest::Read, outcome)?;
-        let State { fds, permits, .. } = &mut *cx.state;
-        let datagram = datagram_mut(fds, fd)?;
-        if datagram.takes(received.from).unwrap_or_else(|| permits.may_reach(received.from)) {
-            datagram.heard(received.from);
+        if admits(cx.state, fd, received.from)? {
             let bytes = received.bytes as u32;
             cx.moved(bytes);
             return Ok(Incoming { bytes, truncated: received.truncated, from: received.from });
         }
         if peek {
             // Looked at, it would stay in the way.
-            let _ = datagram.recv(&mut [], false);
+            let _ = datagram_mut(&mut cx.state.fds, fd)?.recv(&mut [], false);
         }
         cx.state.work += super::CALL_FUEL;
     }
     cx.state.wait.turn = true;
     Err(Stop::Wait)
+}
+
+/// Whether the guest may see a datagram from there; if so, it may be answered.
+pub(crate) fn admits(state: &mut State, fd: u32, from: SocketAddr) -> Result<bool, Errno> {
+    let State { fds, permits, .. } = state;
+    let datagram = datagram_mut(fds, fd)?;
+    let admitted = datagram.takes(from).unwrap_or_else(|| permits.may_reach(from));
+    if admitted {
+        datagram.heard(from);
+    }
+    Ok(admitted)
+}
+
+/// Whether the guest may send a datagram there.
+pub(crate) fn may_send(state: &State, fd: u32, to: SocketAddr) -> Result<(), Errno> {
+    let datagram = datagram(&state.fds, fd, Rights::FD_WRITE)?;
+    belongs(to, datagram.family)?;
+    if datagram.answers(to) || state.permits.may_reach(to) { Ok(()) } else { Err(Errno::Acces) }
 }
 
 /// Sends one datagram; without an address, to whom the socket is connected.
@@ -240,14 +280,10 @@ pub(super) fn transmit(
     if flags != 0 {
         return Err(Errno::Inval.into());
     }
-    let State { fds, permits, .. } = &mut *cx.state;
-    let datagram = datagram(fds, fd, Rights::FD_WRITE)?;
     if let Some(to) = to {
-        belongs(to, datagram.family)?;
-        if !datagram.answers(to) && !permits.may_reach(to) {
-            return Err(Errno::Acces.into());
-        }
+        may_send(cx.state, fd, to)?;
     }
+    let datagram = datagram(&cx.state.fds, fd, Rights::FD_WRITE)?;
     let outcome = match count {
         1 => {
             let Span { at, len } = cx.memory.span(iovs, 0)?;
@@ -271,8 +307,8 @@ pub(super) fn transmit(
     Ok(n)
 }
 
-fn local(cx: &mut Cx<'_>, fd: u32) -> Result<SocketAddr, Errno> {
-    match socket(&mut cx.state.fds, fd)? {
+pub(crate) fn local(fds: &mut Fds, fd: u32) -> Result<SocketAddr, Errno> {
+    match socket(fds, fd)? {
         Kind::Listener(listening) => Ok(listening.bound),
         Kind::Connection(connection) => Ok(connection.local()?),
         Kind::Unconnected(socket) => Ok(socket.local()?),
@@ -281,8 +317,8 @@ fn local(cx: &mut Cx<'_>, fd: u32) -> Result<SocketAddr, Errno> {
     }
 }
 
-fn remote(cx: &mut Cx<'_>, fd: u32) -> Result<SocketAddr, Errno> {
-    match socket(&mut cx.state.fds, fd)? {
+pub(crate) fn remote(fds: &mut Fds, fd: u32) -> Result<SocketAddr, Errno> {
+    match socket(fds, fd)? {
         Kind::Connection(connection) => Ok(connection.peer()?),
         Kind::Datagram(datagram) => datagram.peer.ok_or(Errno::Notconn),
         Kind::Listener(_) | Kind::Unconnected(_) => Err(Errno::Notconn),

@@ -10,13 +10,13 @@ use std::time::Duration;
 use rustix::net::sockopt;
 
 use super::{address, socket};
-use crate::fds::{Descriptor, Kind, Patience};
+use crate::fds::{Descriptor, Fds, Kind, Patience};
 use crate::memory::Memory;
 use crate::p1::{Cx, Errno, Outcome, Stop};
 
 /// A socket of which an option may be read.
-fn any<'a>(cx: &'a mut Cx<'_>, fd: u32) -> Result<BorrowedFd<'a>, Errno> {
-    match socket(&mut cx.state.fds, fd)? {
+pub(crate) fn any(fds: &mut Fds, fd: u32) -> Result<BorrowedFd<'_>, Errno> {
+    match socket(fds, fd)? {
         Kind::Listener(listening) => Ok(listening.fd()?),
         Kind::Connection(connection) => Ok(connection.fd()?),
         Kind::Unconnected(socket) => Ok(socket.fd()?),
@@ -26,11 +26,11 @@ fn any<'a>(cx: &'a mut Cx<'_>, fd: u32) -> Result<BorrowedFd<'a>, Errno> {
 }
 
 /// A socket of which an option may be set.
-fn own<'a>(cx: &'a mut Cx<'_>, fd: u32) -> Result<BorrowedFd<'a>, Errno> {
-    match socket(&mut cx.state.fds, fd)? {
+pub(crate) fn own(fds: &mut Fds, fd: u32) -> Result<BorrowedFd<'_>, Errno> {
+    match socket(fds, fd)? {
         Kind::Listener(_) => Err(Errno::Perm),
         Kind::Datagram(datagram) if datagram.bound().is_some() => Err(Errno::Perm),
-        Kind::Connection(_) | Kind::Unconnected(_) | Kind::Datagram(_) => any(cx, fd),
+        Kind::Connection(_) | Kind::Unconnected(_) | Kind::Datagram(_) => any(fds, fd),
         Kind::Stdin(_) | Kind::Output(_) | Kind::Directory(_) | Kind::File(_) => Err(Errno::Notsock),
     }
 }
@@ -50,14 +50,14 @@ fn limit(time: Duration) -> Option<Duration> {
 macro_rules! kept_by_the_kernel {
     ($($ty:ident $get:ident $set:ident = $kernel_get:ident $kernel_set:ident;)*) => {$(
         pub(super) fn $get(cx: &mut Cx<'_>, fd: u32, at: u32) -> Outcome {
-            let value = sockopt::$kernel_get(any(cx, fd)?)?;
+            let value = sockopt::$kernel_get(any(&mut cx.state.fds, fd)?)?;
             kept_by_the_kernel!(@put $ty cx at value);
             Ok(())
         }
 
         pub(super) fn $set(cx: &mut Cx<'_>, fd: u32, value: u32) -> Outcome {
             let value = kept_by_the_kernel!(@value $ty value);
-            Ok(sockopt::$kernel_set(own(cx, fd)?, value)?)
+            Ok(sockopt::$kernel_set(own(&mut cx.state.fds, fd)?, value)?)
         }
     )*};
     (@put bool $cx:ident $at:ident $value:ident) => { $cx.memory.put($at, &[u8::from($value)])? };
@@ -91,7 +91,7 @@ kept_by_the_kernel! {
 pub(super) fn get_linger(cx: &mut Cx<'_>, fd: u32, on: u32, secs: u32) -> Outcome {
     cx.memory.check(on, 1)?;
     cx.memory.check(secs, 4)?;
-    let linger = sockopt::socket_linger(any(cx, fd)?)?;
+    let linger = sockopt::socket_linger(any(&mut cx.state.fds, fd)?)?;
     cx.memory.put(on, &[u8::from(linger.is_some())])?;
     cx.memory.put_u32(secs, linger.unwrap_or_default().as_secs() as u32)?;
     Ok(())
@@ -99,7 +99,7 @@ pub(super) fn get_linger(cx: &mut Cx<'_>, fd: u32, on: u32, secs: u32) -> Outcom
 
 pub(super) fn set_linger(cx: &mut Cx<'_>, fd: u32, on: u32, secs: u32) -> Outcome {
     let linger = (on != 0).then(|| Duration::from_secs(secs.into()));
-    Ok(sockopt::set_socket_linger(own(cx, fd)?, linger)?)
+    Ok(sockopt::set_socket_linger(own(&mut cx.state.fds, fd)?, linger)?)
 }
 
 pub(super) fn get_recv_timeout(cx: &mut Cx<'_>, fd: u32, at: u32) -> Outcome {
@@ -123,13 +123,13 @@ pub(super) fn set_send_timeout(cx: &mut Cx<'_>, fd: u32, micros: u64) -> Outcome
 }
 
 pub(super) fn get_ip_multicast_loop(cx: &mut Cx<'_>, fd: u32, v6: u32, at: u32) -> Outcome {
-    let socket = any(cx, fd)?;
+    let socket = any(&mut cx.state.fds, fd)?;
     let on = if v6 == 0 { sockopt::ip_multicast_loop(socket)? } else { sockopt::ipv6_multicast_loop(socket)? };
     Ok(cx.memory.put(at, &[u8::from(on)])?)
 }
 
 pub(super) fn set_ip_multicast_loop(cx: &mut Cx<'_>, fd: u32, v6: u32, on: u32) -> Outcome {
-    let socket = own(cx, fd)?;
+    let socket = own(&mut cx.state.fds, fd)?;
     match v6 {
         0 => sockopt::set_ip_multicast_loop(socket, on != 0)?,
         _ => sockopt::set_ipv6_multicast_loop(socket, on != 0)?,
@@ -140,7 +140,7 @@ pub(super) fn set_ip_multicast_loop(cx: &mut Cx<'_>, fd: u32, v6: u32, on: u32) 
 /// What a group sends is thrown away unless its senders are granted, as everybody's is.
 pub(super) fn set_ip_add_membership(cx: &mut Cx<'_>, fd: u32, group: u32, interface: u32) -> Outcome {
     let group = address::wamr::read_ip(&cx.memory, group)?;
-    let socket = own(cx, fd)?;
+    let socket = own(&mut cx.state.fds, fd)?;
     match group {
         IpAddr::V4(group) => sockopt::set_ip_add_membership(socket, &group, &interface.to_le_bytes().into())?,
         IpAddr::V6(group) => sockopt::set_ipv6_add_membership(socket, &group, interface)?,
@@ -150,7 +150,7 @@ pub(super) fn set_ip_add_membership(cx: &mut Cx<'_>, fd: u32, group: u32, interf
 
 pub(super) fn set_ip_drop_membership(cx: &mut Cx<'_>, fd: u32, group: u32, interface: u32) -> Outcome {
     let group = address::wamr::read_ip(&cx.memory, group)?;
-    let socket = own(cx, fd)?;
+    let socket = own(&mut cx.state.fds, fd)?;
     match group {
         IpAddr::V4(group) => sockopt::set_ip_drop_membership(socket, &group, &interface.to_le_bytes().into())?,
         IpAddr::V6(group) => sockopt::set_ipv6_drop_membership(socket, &group, interface)?,
@@ -160,7 +160,7 @@ pub(super) fn set_ip_drop_membership(cx: &mut Cx<'_>, fd: u32, group: u32, inter
 
 /// What this host cannot do: data in the first packet of a connection.
 pub(super) fn tcp_fastopen_connect(cx: &mut Cx<'_>, fd: u32, _: u32) -> Outcome {
-    any(cx, fd)?;
+    any(&mut cx.state.fds, fd)?;
     Err(Errno::Notsup.into())
 }
 
@@ -187,7 +187,7 @@ pub(super) fn getsockopt(cx: &mut Cx<'_>, fd: u32, level: u32, name: u32, at: u3
     let room = cx.memory.u32(size)?;
     cx.memory.check(at, room)?;
     let datagram = cx.is_datagram(fd);
-    let socket = any(cx, fd)?;
+    let socket = any(&mut cx.state.fds, fd)?;
     // All are numbers of four bytes but the ones that return earlier.
     let number = match name {
         _ if level != 0 => return Err(Errno::Inval.into()),
@@ -238,24 +238,24 @@ pub(super) fn setsockopt(cx: &mut Cx<'_>, fd: u32, level: u32, name: u32, at: u3
         so::SNDTIMEO => patience(cx, fd)?.write = time,
         so::LINGER => {
             let linger = Duration::from_secs(secs.ok_or(Errno::Inval)?.into());
-            sockopt::set_socket_linger(own(cx, fd)?, (first != 0).then_some(linger))?;
+            sockopt::set_socket_linger(own(&mut cx.state.fds, fd)?, (first != 0).then_some(linger))?;
         }
         so::REUSEADDR | so::BROADCAST | so::KEEPALIVE | so::OOBINLINE | so::SNDBUF | so::RCVBUF if !whole => {
-            any(cx, fd)?;
+            any(&mut cx.state.fds, fd)?;
             return Err(Errno::Inval.into());
         }
-        so::REUSEADDR => sockopt::set_socket_reuseaddr(own(cx, fd)?, first != 0)?,
-        so::BROADCAST => sockopt::set_socket_broadcast(own(cx, fd)?, first != 0)?,
-        so::KEEPALIVE => sockopt::set_socket_keepalive(own(cx, fd)?, first != 0)?,
-        so::OOBINLINE => sockopt::set_socket_oobinline(own(cx, fd)?, first != 0)?,
-        so::SNDBUF => sockopt::set_socket_send_buffer_size(own(cx, fd)?, first as usize)?,
-        so::RCVBUF => sockopt::set_socket_recv_buffer_size(own(cx, fd)?, first as usize)?,
+        so::REUSEADDR => sockopt::set_socket_reuseaddr(own(&mut cx.state.fds, fd)?, first != 0)?,
+        so::BROADCAST => sockopt::set_socket_broadcast(own(&mut cx.state.fds, fd)?, first != 0)?,
+        so::KEEPALIVE => sockopt::set_socket_keepalive(own(&mut cx.state.fds, fd)?, first != 0)?,
+        so::OOBINLINE => sockopt::set_socket_oobinline(own(&mut cx.state.fds, fd)?, first != 0)?,
+        so::SNDBUF => sockopt::set_socket_send_buffer_size(own(&mut cx.state.fds, fd)?, first as usize)?,
+        so::RCVBUF => sockopt::set_socket_recv_buffer_size(own(&mut cx.state.fds, fd)?, first as usize)?,
         so::DONTROUTE | so::RCVLOWAT | so::BINDTODEVICE => {
-            any(cx, fd)?;
+            any(&mut cx.state.fds, fd)?;
             return Err(Errno::Notsup.into());
         }
         _ => {
-            any(cx, fd)?;
+            any(&mut cx.state.fds, fd)?;
             return Err(Errno::Noprotoopt.into());
         }
     }

@@ -20,7 +20,7 @@ pub(super) fn open(cx: &mut Cx<'_>, _pool: u32, family: u32, ty: u32, opened: u3
 
 pub(super) fn bind(cx: &mut Cx<'_>, fd: u32, addr: u32) -> Outcome {
     let address = address::read(&cx.memory, addr)?;
-    super::bind(cx, fd, address)
+    Ok(super::bind(cx.state, fd, address)?)
 }
 
 pub(super) fn connect(cx: &mut Cx<'_>, fd: u32, addr: u32) -> Outcome {
@@ -48,12 +48,12 @@ pub(super) fn send_to(cx: &mut Cx<'_>, fd: u32, iovs: u32, count: u32, flags: u3
 }
 
 pub(super) fn local(cx: &mut Cx<'_>, fd: u32, addr: u32) -> Outcome {
-    let local = super::local(cx, fd)?;
+    let local = super::local(&mut cx.state.fds, fd)?;
     Ok(address::write(&mut cx.memory, addr, local)?)
 }
 
 pub(super) fn remote(cx: &mut Cx<'_>, fd: u32, addr: u32) -> Outcome {
-    let remote = super::remote(cx, fd)?;
+    let remote = super::remote(&mut cx.state.fds, fd)?;
     Ok(address::write(&mut cx.memory, addr, remote)?)
 }
 

@@ -22,7 +22,7 @@ pub(super) fn open(cx: &mut Cx<'_>, family: u32, ty: u32, opened: u32) -> Outcom
 
 pub(super) fn bind(cx: &mut Cx<'_>, fd: u32, addr: u32, port: u32) -> Outcome {
     let address = address::read(&cx.memory, addr, port)?;
-    super::bind(cx, fd, address)
+    Ok(super::bind(cx.state, fd, address)?)
 }
 
 /// The first version's; the second's is the standard's.
@@ -110,22 +110,22 @@ pub(super) fn send_to(
 }
 
 pub(super) fn local_1(cx: &mut Cx<'_>, fd: u32, addr: u32, ty: u32, port: u32) -> Outcome {
-    let local = super::local(cx, fd)?;
+    let local = super::local(&mut cx.state.fds, fd)?;
     put_1(&mut cx.memory, local, addr, ty, port)
 }
 
 pub(super) fn local_2(cx: &mut Cx<'_>, fd: u32, addr: u32, port: u32) -> Outcome {
-    let local = super::local(cx, fd)?;
+    let local = super::local(&mut cx.state.fds, fd)?;
     put_2(&mut cx.memory, local, addr, port)
 }
 
 pub(super) fn peer_1(cx: &mut Cx<'_>, fd: u32, addr: u32, ty: u32, port: u32) -> Outcome {
-    let peer = super::remote(cx, fd)?;
+    let peer = super::remote(&mut cx.state.fds, fd)?;
     put_1(&mut cx.memory, peer, addr, ty, port)
 }
 
 pub(super) fn peer_2(cx: &mut Cx<'_>, fd: u32, addr: u32, port: u32) -> Outcome {
-    let peer = super::remote(cx, fd)?;
+    let peer = super::remote(&mut cx.state.fds, fd)?;
     put_2(&mut cx.memory, peer, addr, port)
 }
 
