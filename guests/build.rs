@@ -1,4 +1,4 @@
-//! Builds every guest for `wasm32-wasip1`, and lists them for the library.
+//! Builds every guest for `wasm32-wasip1`, some for `wasm32-wasip2`, and lists them for the library.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -10,7 +10,11 @@ use std::{env, fs};
 const GUESTS: &[&str] =
     &["hello", "keep-alive", "spin", "eat-memory", "overflow", "trap", "panic", "exit", "env", "files", "clock"];
 
-const TARGET: &str = "wasm32-wasip1";
+/// Those that are built as components.
+const COMPONENTS: &[&str] = &["plain-server", "exit", "env", "files", "clock", "panic", "spin"];
+
+const MODULE_TARGET: &str = "wasm32-wasip1";
+const COMPONENT_TARGET: &str = "wasm32-wasip2";
 
 /// What the cargo (or clippy) that runs this script says about its own build and not about ours.
 const INHERITED: &[&str] = &[
@@ -49,13 +53,26 @@ fn build() -> Result<(), Box<dyn Error>> {
     for shared in ["../Cargo.toml", "../Cargo.lock", "../.cargo/config.toml", "../rust-toolchain.toml"] {
         println!("cargo::rerun-if-changed={shared}");
     }
-    for guest in GUESTS {
+    for guest in GUESTS.iter().chain(COMPONENTS) {
         println!("cargo::rerun-if-changed={guest}");
     }
+    compile(here, &built, MODULE_TARGET, GUESTS)?;
+    compile(here, &built, COMPONENT_TARGET, COMPONENTS)?;
 
+    let mut list = String::new();
+    constants(&mut list, &built, MODULE_TARGET, GUESTS)?;
+    writeln!(list, "/// Guests that were built as components, for `{COMPONENT_TARGET}`.\npub mod component {{")?;
+    writeln!(list, "    use super::Artifact;")?;
+    constants(&mut list, &built, COMPONENT_TARGET, COMPONENTS)?;
+    writeln!(list, "}}")?;
+    fs::write(out.join("artifacts.rs"), list)?;
+    Ok(())
+}
+
+fn compile(here: &Path, built: &Path, target: &str, guests: &[&str]) -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(env::var("CARGO")?);
-    cargo.current_dir(here).args(["build", "--release", "--target", TARGET, "--target-dir"]).arg(&built);
-    for guest in GUESTS {
+    cargo.current_dir(here).args(["build", "--release", "--target", target, "--target-dir"]).arg(built);
+    for guest in guests {
         // By its folder: a dependency of some other package may have the same name.
         cargo.arg("--package").arg(format!("path+file://{}", here.join(guest).display()));
     }
@@ -67,16 +84,19 @@ fn build() -> Result<(), Box<dyn Error>> {
         let said = String::from_utf8_lossy(&output.stderr);
         // What rustc says when it has no standard library for the target.
         let way_out = if said.contains("E0463") || said.contains("target may not be installed") {
-            format!("the target is missing: rustup target add {TARGET}\n\n")
+            format!("the target is missing: rustup target add {target}\n\n")
         } else {
             String::new()
         };
         return Err(format!("the guests do not build\n{way_out}{said}").into());
     }
 
-    let mut list = String::new();
-    for guest in GUESTS {
-        let path = built.join(TARGET).join("release").join(guest).with_extension("wasm");
+    Ok(())
+}
+
+fn constants(list: &mut String, built: &Path, target: &str, guests: &[&str]) -> Result<(), Box<dyn Error>> {
+    for guest in guests {
+        let path = built.join(target).join("release").join(guest).with_extension("wasm");
         let (name, path) = (guest.to_uppercase().replace('-', "_"), path.display().to_string());
         writeln!(
             list,
@@ -85,8 +105,7 @@ fn build() -> Result<(), Box<dyn Error>> {
              Artifact {{ name: {guest:?}, path: {path:?}, bytes: include_bytes!({path:?}) }};"
         )?;
     }
-    let names = GUESTS.iter().map(|guest| guest.to_uppercase().replace('-', "_"));
+    let names = guests.iter().map(|guest| guest.to_uppercase().replace('-', "_"));
     writeln!(list, "/// Every guest.\npub const ALL: &[Artifact] = &[{}];", names.collect::<Vec<_>>().join(", "))?;
-    fs::write(out.join("artifacts.rs"), list)?;
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! The guest programs of this repository, built for `wasm32-wasip1`, by name.
+//! The guest programs of this repository, built for `wasm32-wasip1`, and some as components, by name.
 //!
-//! A build script builds them with one cargo invocation, so that tests which name one need no
+//! A build script builds them with one cargo invocation for each target, so that tests which name one need no
 //! step before them. It never builds anything that is not in this folder.
 
 /// A guest that was built along with this crate.
