@@ -7,9 +7,11 @@
 use std::sync::Arc;
 
 use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, ExternType, Module};
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{Parser, Payload};
 
 use crate::p1::Imports;
+#[cfg(feature = "components")]
+use crate::p2;
 use crate::quota::{Limits, TABLES_MAX};
 use crate::rejected::Rejected;
 
@@ -23,14 +25,22 @@ struct Compiled {
     // One engine for each program: wasmi's code map only grows, so dropping the engine is the
     // only way to get a module's memory back.
     engine: Engine,
-    module: Module,
-    imports: Imports,
+    code: Code,
     call_depth: usize,
     stack_bytes: usize,
 }
 
+/// What a program is made of.
+pub(crate) enum Code {
+    /// One core module, for preview 1.
+    Module { module: Module, imports: Imports },
+    /// A component, for WASI 0.2.
+    #[cfg(feature = "components")]
+    Component(p2::Plan),
+}
+
 impl Program {
-    /// Checks and compiles a module.
+    /// Checks and compiles a core module or a component.
     ///
     /// CPU-bound, about 0.4 ms for each 50 KiB on a PC: call it on a blocking thread. What the
     /// module declares is checked against `limits`, and what it imports against the
@@ -40,28 +50,33 @@ impl Program {
     ///
     /// Says why these bytes cannot be started, and the way out.
     pub fn compile(wasm: &[u8], limits: &Limits) -> Result<Self, Rejected> {
-        check_declarations(wasm, limits)?;
         let engine = Engine::new(&config(limits));
-        let module = Module::new(&engine, wasm).map_err(|error| Rejected::Invalid(error.to_string()))?;
+        let code = if Parser::is_component(wasm) {
+            compile_component(&engine, wasm, limits)?
+        } else {
+            Self::compile_module(&engine, wasm, limits)?
+        };
+        let Limits { call_depth, stack_bytes, .. } = *limits;
+        Ok(Self { inner: Arc::new(Compiled { engine, code, call_depth, stack_bytes }) })
+    }
+
+    fn compile_module(engine: &Engine, wasm: &[u8], limits: &Limits) -> Result<Code, Rejected> {
+        check_declarations(wasm, limits)?;
+        let module = Module::new(engine, wasm).map_err(|error| Rejected::Invalid(error.to_string()))?;
         match module.get_export("_start") {
             Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => {}
             _ => return Err(Rejected::NoStart),
         }
         let imports = Imports::of(&module)?;
-        let Limits { call_depth, stack_bytes, .. } = *limits;
-        Ok(Self { inner: Arc::new(Compiled { engine, module, imports, call_depth, stack_bytes }) })
+        Ok(Code::Module { module, imports })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
         &self.inner.engine
     }
 
-    pub(crate) fn module(&self) -> &Module {
-        &self.inner.module
-    }
-
-    pub(crate) fn imports(&self) -> &Imports {
-        &self.inner.imports
+    pub(crate) fn code(&self) -> &Code {
+        &self.inner.code
     }
 
     pub(crate) fn call_depth(&self) -> usize {
@@ -77,6 +92,16 @@ impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Program").finish_non_exhaustive()
     }
+}
+
+#[cfg(feature = "components")]
+fn compile_component(engine: &Engine, wasm: &[u8], limits: &Limits) -> Result<Code, Rejected> {
+    p2::compile(engine, wasm, limits).map(Code::Component)
+}
+
+#[cfg(not(feature = "components"))]
+fn compile_component(_: &Engine, _: &[u8], _: &Limits) -> Result<Code, Rejected> {
+    Err(Rejected::Component)
 }
 
 /// wasmi refuses a maximum below the stack's initial height, 1,000 bytes.
@@ -122,7 +147,7 @@ fn config(limits: &Limits) -> Config {
 /// Reads the sections that come before the code, and refuses what can never be started.
 ///
 /// What is malformed is left to the compiler, which says where.
-fn check_declarations(wasm: &[u8], limits: &Limits) -> Result<(), Rejected> {
+pub(crate) fn check_declarations(wasm: &[u8], limits: &Limits) -> Result<(), Rejected> {
     const MAGIC: &[u8] = b"\0asm";
     const PAGE_BYTES: u64 = 64 * 1024;
 
@@ -131,7 +156,6 @@ fn check_declarations(wasm: &[u8], limits: &Limits) -> Result<(), Rejected> {
     }
     for payload in Parser::new(0).parse_all(wasm) {
         match payload {
-            Ok(Payload::Version { encoding: Encoding::Component, .. }) => return Err(Rejected::Component),
             Ok(Payload::MemorySection(memories)) => {
                 for memory in memories.into_iter().flatten() {
                     let needed_bytes = memory.initial.saturating_mul(PAGE_BYTES);

@@ -31,6 +31,8 @@ mod grants;
 mod guest;
 mod memory;
 mod p1;
+#[cfg(feature = "components")]
+mod p2;
 mod quota;
 mod rejected;
 mod run;

@@ -145,8 +145,11 @@ pub(crate) struct Quota {
     pub(crate) started: bool,
     /// Bytes that the guest asked for and was refused, until a later request is granted.
     pub(crate) refused_bytes: Option<usize>,
-    /// What the memory was before it last grew, for when the machine cannot give what was granted.
+    /// What all memories were, and the one before it last grew, for when the machine cannot give what was granted.
+    memory_bytes: usize,
     memory_bytes_before: usize,
+    /// Core instances that the program makes, each with a memory of its own at most.
+    pub(crate) instances_max: usize,
     usage: Arc<Usage>,
 }
 
@@ -157,7 +160,9 @@ impl Quota {
             table_elements_max: limits.table_elements,
             started: false,
             refused_bytes: None,
+            memory_bytes: 0,
             memory_bytes_before: 0,
+            instances_max: 1,
             usage,
         }
     }
@@ -179,13 +184,15 @@ impl ResourceLimiter for Quota {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);
         }
-        if desired > self.memory_bytes_max {
-            self.refused_bytes = Some(desired);
+        let total = self.memory_bytes.saturating_sub(current).saturating_add(desired);
+        if total > self.memory_bytes_max {
+            self.refused_bytes = Some(total);
             return Ok(false);
         }
         self.refused_bytes = None;
-        self.memory_bytes_before = current;
-        self.usage.memory_bytes.store(desired, Ordering::Relaxed);
+        self.memory_bytes_before = self.memory_bytes;
+        self.memory_bytes = total;
+        self.usage.memory_bytes.store(total, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -196,12 +203,13 @@ impl ResourceLimiter for Quota {
 
     fn memory_grow_failed(&mut self, _error: &wasmi::errors::MemoryError) -> Result<(), LimiterError> {
         // The machine itself has no more to give. The guest sees the same -1 as at its limit.
-        self.usage.memory_bytes.store(self.memory_bytes_before, Ordering::Relaxed);
+        self.memory_bytes = self.memory_bytes_before;
+        self.usage.memory_bytes.store(self.memory_bytes, Ordering::Relaxed);
         Ok(())
     }
 
     fn instances(&self) -> usize {
-        1
+        self.instances_max
     }
 
     fn tables(&self) -> usize {
@@ -209,6 +217,6 @@ impl ResourceLimiter for Quota {
     }
 
     fn memories(&self) -> usize {
-        1
+        self.instances_max
     }
 }

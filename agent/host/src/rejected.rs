@@ -9,9 +9,58 @@ pub enum Rejected {
     /// The bytes do not begin as WebAssembly does.
     #[error("not WebAssembly: the file does not begin with \"\\0asm\"; build it for the target wasm32-wasip1")]
     NotWasm,
-    /// A component (WASI 0.2 and later), not a core module.
-    #[error("a component, not a core module; build it for the target wasm32-wasip1 instead of wasm32-wasip2")]
+    /// A component (WASI 0.2 and later), for a host that was built for core modules only.
+    #[error(
+        "a component, and this host was built without the feature \"components\"; build it for the target wasm32-wasip1"
+    )]
     Component,
+    /// A component of WASI 0.3.
+    #[error(
+        "an asynchronous component (WASI 0.3), which this host does not run; build it for WASI 0.2 (wasm32-wasip2)"
+    )]
+    AsyncComponent,
+    /// A component that is made of several, with code in each.
+    #[error("made of several components linked to each other, which this host does not run; build one of them")]
+    ComposedComponent,
+    /// A component that makes too many instances of core modules.
+    #[error("makes more than {limit} instances of core modules; link it statically")]
+    TooManyInstances {
+        /// The limit.
+        limit: usize,
+    },
+    /// A component whose texts are not UTF-8.
+    #[error("passes texts as {encoding}, and this host takes UTF-8 only; build it with string-encoding=utf8")]
+    StringEncoding {
+        /// What it asks for.
+        encoding: &'static str,
+    },
+    /// An interface, imported by a component, that this host does not have.
+    #[error("imports {name}, which this host does not have; it offers the world wasi:cli/command@0.2")]
+    UnknownInterface {
+        /// The interface, with its version.
+        name: String,
+    },
+    /// A function that this host does not have in an interface.
+    #[error("imports {name} from {interface}, which this host does not have in it; build it for an earlier WASI 0.2")]
+    UnknownFunction {
+        /// The interface.
+        interface: &'static str,
+        /// The function.
+        name: String,
+    },
+    /// A function of an interface with another type than the interface gives it.
+    #[error(
+        "imports {name} from {interface} with another type than WASI 0.2 gives it; rebuild it with current bindings"
+    )]
+    WrongFunctionType {
+        /// The interface.
+        interface: &'static str,
+        /// The function.
+        name: &'static str,
+    },
+    /// A component that does not export `wasi:cli/run`.
+    #[error("exports no wasi:cli/run@0.2: it is a library, not a program; build a binary (in Rust: a bin crate)")]
+    NoRun,
     /// Malformed, or uses a feature that this host does not have.
     #[error("not a valid module: {0}")]
     Invalid(String),

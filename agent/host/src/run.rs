@@ -1,4 +1,4 @@
-//! One run of a program: the task that drives a call which suspends.
+//! One run of a program: the task that drives calls which suspend.
 //!
 //! A guest stops for one of three reasons, and each gives the other tasks their turn. Its slice of
 //! fuel is spent: the task yields and refuels it. A host function would block: it leaves what it
@@ -9,16 +9,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use wasmi::errors::ErrorKind;
-use wasmi::{Error, Extern, Instance, Store, TrapCode, TypedResumableCall, Val};
+use wasmi::{Error, Extern, Func, Instance, ResumableCall, Store, TrapCode, Val};
 
-use crate::engine::Program;
+use crate::engine::{Code, Program};
 use crate::fault::FaultKind;
 use crate::guest::{Ended, Guest, NotStarted};
-use crate::p1::{self, Call, Stop};
+use crate::p1;
+#[cfg(feature = "components")]
+use crate::p2;
 use crate::quota::Limits;
-use crate::state::State;
+use crate::state::{State, Suspended};
 
-/// Runs a program's `_start` to its end.
+/// Runs a program to its end: a module's `_start`, a component's `wasi:cli/run`.
 ///
 /// The future is `Send`; it needs a tokio runtime with I/O and time. Dropping it kills the guest:
 /// its memory, its connections and its hold on the listeners are gone when `drop` returns.
@@ -68,53 +70,89 @@ impl Run {
     async fn drive(&mut self) -> End {
         match self.try_drive().await {
             Ok(code) => End::Exited(code),
-            Err(error) => End::Fault(self.fault_kind(&error)),
+            Err(error) => match error.i32_exit_status() {
+                Some(code) => End::Exited(code.cast_unsigned()),
+                None => End::Fault(self.fault_kind(&error)),
+            },
         }
     }
 
     async fn try_drive(&mut self) -> Result<u32, Error> {
         self.refuel(0)?;
-        let externs = self.program.imports().externs(&mut self.store);
-        let instance = Instance::new(&mut self.store, self.program.module(), &externs)?;
-        let memory = instance.get_export(&self.store, "memory").and_then(Extern::into_memory);
-        let start = instance.get_typed_func::<(), ()>(&self.store, "_start")?;
-        let state = self.store.data_mut();
-        state.memory = memory;
-        state.quota.started = true;
+        match self.program.clone().code() {
+            Code::Module { module, imports } => {
+                let externs = imports.externs(&mut self.store);
+                let instance = Instance::new(&mut self.store, module, &externs)?;
+                let memory = instance.get_export(&self.store, "memory").and_then(Extern::into_memory);
+                let start = instance.get_typed_func::<(), ()>(&self.store, "_start")?;
+                let state = self.store.data_mut();
+                state.memory = memory;
+                state.quota.started = true;
+                self.call(*start.func(), &[], &mut []).await?;
+                Ok(0)
+            }
+            #[cfg(feature = "components")]
+            Code::Component(plan) => self.run_component(plan).await,
+        }
+    }
 
-        let mut call = start.call_resumable(&mut self.store, ())?;
+    #[cfg(feature = "components")]
+    async fn run_component(&mut self, plan: &p2::Plan) -> Result<u32, Error> {
+        self.store.data_mut().quota.instances_max = plan.instances();
+        let mut instances = p2::Instances::default();
+        loop {
+            match plan.next(&mut self.store, &mut instances)? {
+                p2::Next::Instantiate => {}
+                p2::Next::Call(start) => self.call(start, &[], &mut []).await?,
+                p2::Next::Done => break,
+            }
+        }
+        self.store.data_mut().quota.started = true;
+        let (run, after) = plan.entry(&self.store, &instances)?;
+        let mut failed = [Val::I32(0)];
+        self.call(run, &[], &mut failed).await?;
+        if let Some(after) = after {
+            self.call(after, &failed, &mut []).await?;
+        }
+        Ok(u32::from(!matches!(failed, [Val::I32(0)])))
+    }
+
+    /// Calls a function of the guest, and waits for all that it waits for. An exit is an error that carries the code.
+    async fn call(&mut self, func: Func, params: &[Val], results: &mut [Val]) -> Result<(), Error> {
+        let mut call = func.call_resumable(&mut self.store, params, results)?;
         loop {
             self.account();
             call = match call {
-                TypedResumableCall::Finished(()) => return Ok(0),
-                TypedResumableCall::OutOfFuel(call) => {
+                ResumableCall::Finished => return Ok(()),
+                ResumableCall::OutOfFuel(call) => {
                     self.pause().await;
                     self.refuel(call.required_fuel())?;
-                    call.resume(&mut self.store)?
+                    call.resume(&mut self.store, results)?
                 }
-                TypedResumableCall::HostTrap(call) => {
+                ResumableCall::HostTrap(call) => {
                     let Some(suspended) = self.store.data_mut().suspended.take() else {
-                        return exit_code(call.host_error());
+                        return Err(call.into_host_error());
                     };
-                    match self.complete(&suspended).await {
-                        Ok(errno) => call.resume(&mut self.store, &[Val::I32(errno)])?,
-                        Err(code) => return Ok(code),
-                    }
+                    let returned = self.complete(&suspended).await?;
+                    call.resume(&mut self.store, returned.as_slice(), results)?
                 }
             };
         }
     }
 
-    /// Awaits what the call waits for and tries it again, until it has a result or the guest ends in it.
-    async fn complete(&mut self, call: &Call) -> Result<i32, u32> {
+    /// Awaits what the call waits for and tries it again, until it returns or the guest ends in it.
+    async fn complete(&mut self, call: &Suspended) -> Result<Option<Val>, Error> {
         loop {
             self.store.data_mut().wait().await;
-            match p1::attempt(&mut self.store, call) {
-                Ok(()) => return Ok(0),
-                Err(Stop::Errno(errno)) => return Ok(errno.code()),
+            let outcome = match call {
+                Suspended::P1(call) => p1::retry(&mut self.store, call),
+                #[cfg(feature = "components")]
+                Suspended::P2(call) => p2::retry(&mut self.store, call),
+            };
+            match outcome? {
+                Some(returned) => return Ok(returned),
                 // Woken for nothing. Were that to happen again at once, the others still have their turn.
-                Err(Stop::Wait) => tokio::task::yield_now().await,
-                Err(Stop::Exit(code)) => return Err(code),
+                None => tokio::task::yield_now().await,
             }
         }
     }
@@ -182,14 +220,6 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
-}
-
-/// `proc_exit` arrives as an error that carries the code. Any other error is one.
-fn exit_code(error: &Error) -> Result<u32, Error> {
-    match error.i32_exit_status() {
-        Some(code) => Ok(code.cast_unsigned()),
-        None => Err(Error::new(error.to_string())),
     }
 }
 

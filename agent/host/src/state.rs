@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use crate::fault::{Fault, FaultKind};
 use crate::fds::{Fds, Interest, Permits};
 use crate::guest::{Guest, NotStarted, Observer, Stream};
-use crate::p1::{Call, Lookup};
+use crate::p1::{self, Lookup};
+#[cfg(feature = "components")]
+use crate::p2;
 use crate::quota::{Limits, Quota};
 
 /// What the store of a guest holds, and host functions work on.
@@ -26,13 +28,22 @@ pub(crate) struct State {
     /// The linear memory exported as `memory`, if there is one.
     pub(crate) memory: Option<wasmi::Memory>,
     /// The host call that suspended the guest.
-    pub(crate) suspended: Option<Call>,
+    pub(crate) suspended: Option<Suspended>,
     pub(crate) wait: Wait,
     pub(crate) last_call: Option<&'static str>,
     /// What host calls cost in fuel, beyond what every call does, and what was not paid yet.
     pub(crate) work: u64,
     pub(crate) quota: Quota,
     pub(crate) limits: Limits,
+    #[cfg(feature = "components")]
+    pub(crate) p2: p2::Host,
+}
+
+/// A call that a guest is suspended in, by what it speaks.
+pub(crate) enum Suspended {
+    P1(p1::Call),
+    #[cfg(feature = "components")]
+    P2(p2::Call),
 }
 
 impl State {
@@ -63,11 +74,16 @@ impl State {
             work: 0,
             quota: Quota::new(&limits, usage),
             limits,
+            #[cfg(feature = "components")]
+            p2: p2::Host::default(),
         })
     }
 
     /// Until the first of what the guest waits for.
     pub(crate) async fn wait(&mut self) {
+        #[cfg(feature = "components")]
+        let Self { wait, fds, p2, .. } = self;
+        #[cfg(not(feature = "components"))]
         let Self { wait, fds, .. } = self;
         if let Some(job) = &mut wait.job {
             let outcome = job.await.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -88,6 +104,10 @@ impl State {
                 if fds.poll_ready(fd, interest, cx).is_ready() {
                     return Poll::Ready(());
                 }
+            }
+            #[cfg(feature = "components")]
+            if p2.poll(fds, cx).is_ready() {
+                return Poll::Ready(());
             }
             match sleep.as_mut().as_pin_mut() {
                 Some(sleep) => sleep.poll(cx),

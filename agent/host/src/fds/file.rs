@@ -51,6 +51,18 @@ impl File {
         Self { file, held }
     }
 
+    /// Another descriptor of the same file, which shares its position.
+    #[cfg(feature = "components")]
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        let file = self.file.try_clone()?;
+        let held = self.held.as_ref().map(|Held { budget, inode, position }| {
+            let len = budget.len(*inode);
+            budget.opened(*inode, None, len);
+            Held { budget: Arc::clone(budget), inode: *inode, position: position.clone() }
+        });
+        Ok(Self { file, held })
+    }
+
     pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         let n = (&self.file).read(into)?;
         if let Some(held) = &self.held {

@@ -167,6 +167,15 @@ impl Datagram {
         Ok(())
     }
 
+    /// Talks to everybody again.
+    #[cfg(feature = "components")]
+    pub(crate) fn disconnect(&mut self) -> io::Result<()> {
+        if self.peer.take().is_some() && self.published.is_none() {
+            rustix::net::connect_unspec(self.socket.fd()?)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn recv(&self, into: &mut [u8], peek: bool) -> io::Result<Received> {
         let flags = if peek { RecvFlags::PEEK | RecvFlags::TRUNC } else { RecvFlags::TRUNC };
         self.socket.now(TokioInterest::READABLE, |socket| {

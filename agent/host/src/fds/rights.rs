@@ -172,6 +172,14 @@ impl Flags {
     }
 }
 
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
 impl BitAnd for Rights {
     type Output = Self;
 

@@ -29,7 +29,7 @@ pub(super) fn clock(id: u32) -> Result<ClockId, Errno> {
 }
 
 /// Nanoseconds since the clock's own beginning.
-pub(super) fn now(clock: ClockId) -> u64 {
+pub(crate) fn now(clock: ClockId) -> u64 {
     nanoseconds(rustix::time::clock_gettime(clock))
 }
 

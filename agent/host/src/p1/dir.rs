@@ -54,7 +54,7 @@ pub(super) fn readdir(cx: &mut Cx<'_>, fd: u32, buf: u32, len: u32, cookie: u64,
         }
         // Where ".." of a directory at the top leads is not the guest's business.
         let inode = if name == b".." { own_inode } else { entry.ino() };
-        let header = dirent(next, inode, name.len(), entry_type(dir, &entry));
+        let header = dirent(next, inode, name.len(), number(entry_type(dir, &entry)));
         filled += copy(&header, &mut buffer[filled..]);
         filled += copy(name, &mut buffer[filled..]);
     }
@@ -74,13 +74,18 @@ fn dirent(next: u64, inode: u64, name_len: usize, filetype: u8) -> [u8; DIRENT_B
     bytes
 }
 
-fn entry_type(dir: &Dir, entry: &RawDirEntry<'_>) -> u8 {
+/// The type of what an entry names.
+pub(crate) fn entry_type(dir: &Dir, entry: &RawDirEntry<'_>) -> FileType {
     let mut file_type = entry.file_type();
     if file_type == FileType::Unknown {
         // Some file systems do not tell here.
         file_type = rustix::fs::statat(dir, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
             .map_or(FileType::Unknown, |stat| FileType::from_raw_mode(stat.st_mode));
     }
+    file_type
+}
+
+fn number(file_type: FileType) -> u8 {
     match file_type {
         FileType::RegularFile => filetype::REGULAR_FILE,
         FileType::Directory => filetype::DIRECTORY,

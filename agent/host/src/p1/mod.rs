@@ -6,8 +6,8 @@
 //! knows that it will not wait.
 
 mod args;
-mod clock;
-mod dir;
+pub(crate) mod clock;
+pub(crate) mod dir;
 mod errno;
 mod fd;
 mod file;
@@ -18,14 +18,14 @@ mod proc;
 mod random;
 mod sock;
 pub(crate) mod sockets;
-mod stat;
+pub(crate) mod stat;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use tokio::time::Instant;
 use wasmi::errors::HostError;
-use wasmi::{AsContextMut, Caller, Error};
+use wasmi::{AsContextMut, Caller, Error, Val};
 
 pub use self::table::{FunctionInfo, functions};
 
@@ -35,7 +35,7 @@ pub(crate) use self::table::Imports;
 
 use crate::fds::{Descriptor, Directory, Fds, File, Flags, Interest, Kind, Patience, Rights};
 use crate::memory::{Memory, OutOfBounds};
-use crate::state::State;
+use crate::state::{self, State};
 
 /// A call's arguments: no function has more than nine, and each fits.
 pub(crate) type Args = [u64; 9];
@@ -51,7 +51,7 @@ pub(crate) struct Call {
 
 /// Why a function does not return success.
 #[derive(Debug)]
-pub(crate) enum Stop {
+enum Stop {
     Errno(Errno),
     /// Not before what is in [`State::wait`] has happened.
     Wait,
@@ -97,9 +97,9 @@ impl HostError for Suspended {}
 
 /// What a host call costs in fuel, so that a guest that does nothing but call cannot stretch its
 /// slice: about as many instructions as a system call takes time.
-const CALL_FUEL: u64 = 1_000;
+pub(crate) const CALL_FUEL: u64 = 1_000;
 /// What the bytes that a call moves cost on top of that.
-const BYTES_PER_FUEL: u64 = 16;
+pub(crate) const BYTES_PER_FUEL: u64 = 16;
 
 /// Buffers in one list: as many as Linux takes.
 const BUFFERS_MAX: u32 = 1024;
@@ -111,24 +111,30 @@ const MOVED_BYTES_MAX: u32 = 1 << 20;
 fn enter(mut caller: Caller<'_, State>, call: Call) -> Result<i32, Error> {
     caller.data_mut().last_call = Some(call.name);
     let outcome = attempt(&mut caller, &call);
-    let cost = CALL_FUEL + std::mem::take(&mut caller.data_mut().work);
-    let fuel = caller.get_fuel()?;
-    let paid = cost.min(fuel);
-    caller.set_fuel(fuel - paid)?;
-    caller.data_mut().work = cost - paid;
+    charge(&mut caller)?;
     match outcome {
         Ok(()) => Ok(0),
         Err(Stop::Errno(errno)) => Ok(errno.code()),
         Err(Stop::Wait) => {
-            caller.data_mut().suspended = Some(call);
+            caller.data_mut().suspended = Some(state::Suspended::P1(call));
             Err(Error::host(Suspended))
         }
         Err(Stop::Exit(code)) => Err(Error::i32_exit(code.cast_signed())),
     }
 }
 
+/// Has the guest pay for a call, as far as its slice goes; the rest counts all the same.
+pub(crate) fn charge(caller: &mut Caller<'_, State>) -> Result<(), Error> {
+    let cost = CALL_FUEL + std::mem::take(&mut caller.data_mut().work);
+    let fuel = caller.get_fuel()?;
+    let paid = cost.min(fuel);
+    caller.set_fuel(fuel - paid)?;
+    caller.data_mut().work = cost - paid;
+    Ok(())
+}
+
 /// Tries a call, for the first time or again.
-pub(crate) fn attempt(mut store: impl AsContextMut<Data = State>, call: &Call) -> Outcome {
+fn attempt(mut store: impl AsContextMut<Data = State>, call: &Call) -> Outcome {
     let mut store = store.as_context_mut();
     store.data_mut().wait.clear();
     let (bytes, state) = match store.data().memory {
@@ -136,6 +142,16 @@ pub(crate) fn attempt(mut store: impl AsContextMut<Data = State>, call: &Call) -
         None => (&mut [][..], store.data_mut()),
     };
     (call.run)(&mut Cx { memory: Memory(bytes), state }, &call.args)
+}
+
+/// Tries a call again; its result, or `None` if it has to wait again.
+pub(crate) fn retry(store: impl AsContextMut<Data = State>, call: &Call) -> Result<Option<Option<Val>>, Error> {
+    match attempt(store, call) {
+        Ok(()) => Ok(Some(Some(Val::I32(0)))),
+        Err(Stop::Errno(errno)) => Ok(Some(Some(Val::I32(errno.code())))),
+        Err(Stop::Wait) => Ok(None),
+        Err(Stop::Exit(code)) => Err(Error::i32_exit(code.cast_signed())),
+    }
 }
 
 /// What a function works on.

@@ -87,7 +87,7 @@ pub(super) struct Times {
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Time {
+pub(crate) enum Time {
     Unchanged,
     Now,
     At { nanoseconds: u64 },
@@ -115,7 +115,7 @@ impl Times {
 
 impl Time {
     /// For a descriptor.
-    pub(super) fn timespec(self) -> Timespec {
+    pub(crate) fn timespec(self) -> Timespec {
         match self {
             Self::Unchanged => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             Self::Now => Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
@@ -127,7 +127,7 @@ impl Time {
     }
 
     /// For a path.
-    pub(super) fn spec(self) -> Option<SystemTimeSpec> {
+    pub(crate) fn spec(self) -> Option<SystemTimeSpec> {
         match self {
             Self::Unchanged => None,
             Self::Now => Some(SystemTimeSpec::SymbolicNow),

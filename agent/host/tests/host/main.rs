@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod common;
+#[cfg(feature = "components")]
+mod components;
 mod keep_alive;
 mod life;
 mod rejected;

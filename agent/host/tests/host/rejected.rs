@@ -25,6 +25,7 @@ fn what_is_not_wasm() {
 }
 
 #[test]
+#[cfg(not(feature = "components"))]
 fn a_component() {
     assert_eq!(rejected_wat("(component)"), Rejected::Component);
 }

@@ -7,7 +7,7 @@
 
 mod address;
 pub(crate) mod options;
-mod resolve;
+pub(crate) mod resolve;
 mod table;
 mod wamr;
 mod wasmedge;

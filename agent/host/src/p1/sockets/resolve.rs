@@ -55,7 +55,7 @@ pub(super) fn addresses(cx: &mut Cx<'_>, host: &str, family: Option<Family>) -> 
         return Err(Errno::Acces.into());
     }
     let Some(outcome) = cx.state.wait.resolved.take() else {
-        cx.state.wait.lookup = Some(Box::pin(look_up(name)));
+        cx.state.wait.lookup = Some(look_up(name));
         return Err(Stop::Wait);
     };
     let addresses = outcome.map_err(|error| {
@@ -66,10 +66,13 @@ pub(super) fn addresses(cx: &mut Cx<'_>, host: &str, family: Option<Family>) -> 
     Ok(addresses.into_iter().filter(wanted).collect())
 }
 
-async fn look_up(name: String) -> io::Result<Vec<IpAddr>> {
-    let lookup = tokio::net::lookup_host((name, 0));
-    let found = tokio::time::timeout(PATIENCE, lookup).await.map_err(|_| io::ErrorKind::TimedOut)??;
-    // Each once, and in the resolver's order.
-    let mut seen = BTreeSet::new();
-    Ok(found.map(|address| address.ip()).filter(|ip| seen.insert(*ip)).collect())
+/// Asks the machine's resolver, for a while.
+pub(crate) fn look_up(name: String) -> Lookup {
+    Box::pin(async move {
+        let lookup = tokio::net::lookup_host((name, 0));
+        let found = tokio::time::timeout(PATIENCE, lookup).await.map_err(|_| io::ErrorKind::TimedOut)??;
+        // Each once, and in the resolver's order.
+        let mut seen = BTreeSet::new();
+        Ok(found.map(|address| address.ip()).filter(|ip| seen.insert(*ip)).collect())
+    })
 }
