@@ -11,7 +11,7 @@ const GUESTS: &[&str] =
     &["hello", "keep-alive", "spin", "eat-memory", "overflow", "trap", "panic", "exit", "env", "files", "clock"];
 
 /// Those that are built as components.
-const COMPONENTS: &[&str] = &["plain-server", "exit", "env", "files", "clock", "panic", "spin"];
+const COMPONENTS: &[&str] = &["plain-server", "command", "exit", "env", "files", "clock", "panic"];
 
 const MODULE_TARGET: &str = "wasm32-wasip1";
 const COMPONENT_TARGET: &str = "wasm32-wasip2";

@@ -71,6 +71,11 @@ impl Program {
         Ok(Code::Module { module, imports })
     }
 
+    /// Whether it is a component, for WASI 0.2, and not a core module, for preview 1.
+    pub fn is_component(&self) -> bool {
+        !matches!(self.inner.code, Code::Module { .. })
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.inner.engine
     }

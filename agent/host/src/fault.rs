@@ -54,6 +54,11 @@ pub enum FaultKind {
     },
     /// The machine had no more memory to give.
     HostMemory,
+    /// Broke a rule of the component model or of WASI 0.2.
+    BrokenRule {
+        /// What it did.
+        what: &'static str,
+    },
     /// Ran longer than it may.
     WallClock {
         /// How long it may run.
@@ -86,6 +91,7 @@ impl fmt::Display for FaultKind {
                 write!(f, "overflowed its stack: more than {depth_limit} calls or {bytes_limit} bytes deep")
             }
             Self::HostMemory => f.write_str("needed memory that this machine does not have"),
+            Self::BrokenRule { what } => f.write_str(what),
             Self::WallClock { limit } => write!(f, "ran longer than its {limit:?}"),
             Self::Setup(why) => write!(f, "could not be set up: {why}"),
             Self::Other(why) => f.write_str(why),

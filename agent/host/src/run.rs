@@ -188,6 +188,10 @@ impl Run {
             .quota
             .refused_bytes
             .map(|wanted_bytes| FaultKind::MemoryLimit { wanted_bytes, limit_bytes: state.limits.memory_bytes });
+        #[cfg(feature = "components")]
+        if let Some(p2::Trap(what)) = error.downcast_ref() {
+            return FaultKind::BrokenRule { what };
+        }
         let Some(code) = error.as_trap_code() else {
             let why = error.to_string();
             return if let ErrorKind::Instantiation(_) = error.kind() {

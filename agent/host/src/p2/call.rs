@@ -80,7 +80,7 @@ pub(super) fn enter(
 ) -> Result<(), Error> {
     let state = caller.data_mut();
     if state.p2.is_allocating {
-        return Err(Error::new("called the host while it was asked for memory, or dropped what it owns"));
+        return Err(Error::host(Trap("called the host while it was asked for memory, or dropped what it owns")));
     }
     state.last_call = Some(site.name());
     state.p2.stage = 0;
@@ -92,7 +92,7 @@ pub(super) fn enter(
             value.cast_unsigned()
         } else {
             // No function of WASI has another.
-            return Err(Error::new("passed an argument that is no integer"));
+            return Err(Error::host(Trap("passed an argument that is no integer")));
         };
     }
     let call = Call { site: Arc::clone(site), args };
@@ -144,7 +144,7 @@ pub(crate) fn retry(store: impl AsContextMut<Data = State>, call: &Call) -> Resu
 impl Stop {
     fn into_error(self) -> Error {
         match self {
-            Self::Trap(Trap(why)) => Error::new(why),
+            Self::Trap(trap) => Error::host(trap),
             Self::Guest(error) => error,
             Self::Wait => Error::host(Suspended),
             Self::Exit(code) => Error::i32_exit(code.cast_signed()),
@@ -278,6 +278,14 @@ impl<E> From<Trap> for Fail<E> {
         Self::Stop(trap.into())
     }
 }
+
+impl fmt::Display for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl HostError for Trap {}
 
 /// The error that suspends a guest in a host call.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ mod table;
 use std::hash::RandomState;
 use std::task::{Context, Poll};
 
-pub(crate) use self::call::{Call, retry};
+pub(crate) use self::call::{Call, Trap, retry};
 pub(crate) use self::instantiate::{Instances, Next};
 pub(crate) use self::link::compile;
 pub(crate) use self::plan::Plan;

@@ -3,7 +3,7 @@
 //! Such a call cannot be suspended. So it runs on fuel that is lent to it, and host functions refuse to be
 //! called meanwhile.
 
-use wasmi::{AsContextMut, Error, Func, StoreContextMut, TrapCode, Val};
+use wasmi::{AsContextMut, Func, StoreContextMut, TrapCode, Val};
 
 use super::call::{Options, Stop, Trap};
 use crate::state::State;
@@ -45,9 +45,10 @@ pub(super) fn call(
     store.set_fuel(own).map_err(Stop::Guest)?;
     store.data_mut().work += spent;
     outcome.map_err(|error| {
-        Stop::Guest(match error.as_trap_code() {
-            Some(TrapCode::OutOfFuel) => Error::new("took too long to allocate memory"),
-            _ => error,
-        })
+        if error.as_trap_code() == Some(TrapCode::OutOfFuel) {
+            Stop::Trap(Trap("took too long to allocate memory"))
+        } else {
+            Stop::Guest(error)
+        }
     })
 }
