@@ -1,4 +1,4 @@
-//! `dunlin run`: one module in the foreground, as its author tries it.
+//! `dunlin run`: one module or component in the foreground, as its author tries it.
 
 use std::{
     fs,
@@ -30,7 +30,7 @@ const FAULT: u8 = 134;
 #[derive(Args, Debug)]
 #[command(verbatim_doc_comment)]
 pub struct RunArgs {
-    /// A module for wasm32-wasip1
+    /// A module for wasm32-wasip1, or a component for wasm32-wasip2
     #[arg(value_name = "APP.wasm")]
     module: PathBuf,
 

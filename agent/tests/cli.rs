@@ -8,6 +8,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use dunlin_guests::component::PLAIN_SERVER;
 use dunlin_guests::{Artifact, ENV, EXIT, FILES, HELLO, OVERFLOW, PANIC, TRAP};
 
 fn dunlin(args: &[&str]) -> Output {
@@ -33,18 +34,24 @@ impl Drop for Killed {
 
 #[test]
 fn run_publishes_a_port() {
+    answers(&HELLO, "hello: listening\n", "\r\n\r\nHello, WASM!");
+    answers(&PLAIN_SERVER, "listening on http://127.0.0.1:7878\n", "\r\n\r\nHello, world!\n");
+}
+
+/// A server says this when it is ready, and answers with what ends so.
+fn answers(server: &Artifact, ready: &str, end: &str) {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let publish = format!("127.0.0.1:{port}:7878");
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
-    let mut child = Killed(command.args(["run", HELLO.path, "-p", &publish]).stdout(Stdio::piped()).spawn().unwrap());
+    let mut child = Killed(command.args(["run", server.path, "-p", &publish]).stdout(Stdio::piped()).spawn().unwrap());
     let mut first = String::new();
     BufReader::new(child.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
-    assert_eq!(first, "hello: listening\n");
+    assert_eq!(first, ready);
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.ends_with("\r\n\r\nHello, WASM!"), "{answer}");
+    assert!(answer.ends_with(end), "{answer}");
 }
 
 #[test]
@@ -96,7 +103,7 @@ fn what_cannot_run_says_why_and_exits_1() {
     let path = file.to_str().unwrap();
     for (bytes, words) in [
         (&b"#!/bin/sh"[..], "not WebAssembly"),
-        (b"\0asm\x0d\0\x01\0", "component"),
+        (b"\0asm\x0d\0\x01\0", "exports no wasi:cli/run"),
         (b"\0asm\x01\0\0\0\xff", "app.wasm"),
     ] {
         std::fs::write(&file, bytes).unwrap();

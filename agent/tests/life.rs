@@ -6,7 +6,7 @@ mod common;
 
 use common::{Board, Fleet, Operator, broker, release};
 use dunlin_core::wire::{
-    Health, Probe, Release, Restart,
+    Health, Probe, Release, Restart, World,
     state::{AppState, DeviceState, Phase},
 };
 use dunlin_guests::Artifact;
@@ -97,6 +97,18 @@ async fn health_is_what_the_guest_answers() {
     let app = scene.app("it is unwell", |a| a.app.as_str() == "picky" && a.phase == Phase::BackingOff).await;
     let why = "it was not well within 1000 ms of its start: GET /teapot says 200, not 418";
     assert_eq!(app.why.as_deref(), Some(why));
+}
+
+#[tokio::test]
+async fn a_component_is_an_app_like_any_other() {
+    let mut scene = Scene::new().await;
+    scene
+        .deploy(&dunlin_guests::component::PLAIN_SERVER, |release| {
+            release.world = World::Command;
+            release.health.probe = Probe::Http { port: 7878, path: "/".into(), status: 200 };
+        })
+        .await;
+    scene.app("it is well", |a| a.phase == Phase::Running).await;
 }
 
 #[tokio::test]

@@ -206,6 +206,15 @@ async fn modules_that_cannot_run_here() {
 }
 
 #[tokio::test]
+async fn a_module_for_another_world_than_the_signed_one() {
+    let mut scene = Scene::new().await;
+    let component = dunlin_guests::component::PLAIN_SERVER.bytes;
+    let other = release("other", 1, component, None);
+    scene.operator.release(&scene.fleet, &other, component).await;
+    scene.refuses_release(&other, "bad-module").await;
+}
+
+#[tokio::test]
 async fn more_than_the_board_allows() {
     let mut scene = Scene::new().await;
     let mut other = release("other", 1, dunlin_guests::HELLO.bytes, None);

@@ -1,7 +1,7 @@
 //! Modules, before they are signed: whether a board could run them, and what they declare.
 
 use anyhow::{Context, Result, ensure};
-use dunlin_core::limits;
+use dunlin_core::{limits, wire::World};
 use dunlin_host::{Limits, Program};
 use serde::Serialize;
 use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
@@ -16,6 +16,11 @@ pub(crate) fn check(wasm: &[u8], memory_bytes: u64) -> Result<()> {
     let memory_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
     Program::compile(wasm, &Limits { memory_bytes, ..Limits::default() })?;
     Ok(())
+}
+
+/// The world that a module is for.
+pub(crate) fn world(wasm: &[u8]) -> World {
+    if Parser::is_component(wasm) { World::Command } else { World::Preview1 }
 }
 
 /// What a module declares.

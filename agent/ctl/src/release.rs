@@ -8,7 +8,7 @@ use dunlin::link::Abilities;
 use dunlin_core::{
     Code, Refusal, limits,
     trust::{self, Verified},
-    wire::{Digest, Envelope, Module, Release, Topic, Topics, World},
+    wire::{Digest, Envelope, Module, Release, Topic, Topics},
 };
 use serde::Serialize;
 
@@ -127,7 +127,7 @@ fn draft(
         counter,
         version: app.version.clone(),
         module: Module::describe(wasm, chunk_bytes),
-        world: World::Preview1,
+        world: module::world(wasm),
         asks: app.asks.clone(),
         health: app.health.clone(),
         restart: app.restart,

@@ -134,6 +134,16 @@ fn the_guest_of_this_repository_says_hello() {
 }
 
 #[test]
+fn a_package_that_asks_for_it_is_built_as_a_component() {
+    let (port, package) = (free_port(), hello().with_file_name("plain-server"));
+    let mut dev = Dev::start(&package, &["-p", &format!("{port}:7878")]);
+    dev.says(&format!("http://127.0.0.1:{port}/"));
+    assert_eq!(get(port).as_deref(), Some("Hello, world!\n"));
+    dev.says("plain-server │ listening on http://127.0.0.1:7878");
+    dev.ends();
+}
+
+#[test]
 fn a_change_is_built_and_deployed_and_a_mistake_stops_nothing() {
     let (package, port) = (copy_of_hello(), free_port());
     let source = package.path().join("src/main.rs");

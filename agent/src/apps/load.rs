@@ -44,8 +44,14 @@ pub(crate) fn load(release: &Verified<Release>, path: PathBuf, limits: &Limits) 
         path,
         refusal,
     })?;
-    Program::compile(&bytes, limits).map_err(|rejected| {
-        let sentence = format!("{} {}: {rejected}", release.app, release.version);
+    let refused = |why: String| {
+        let sentence = format!("{} {}: {why}", release.app, release.version);
         NotLoaded::Refused(Refusal::new(Code::BadModule, sentence))
-    })
+    };
+    let program = Program::compile(&bytes, limits).map_err(|rejected| refused(rejected.to_string()))?;
+    let world = if program.is_component() { World::Command } else { World::Preview1 };
+    if world != release.world {
+        return Err(refused(format!("signed for the world {:?}, and its module is for {world:?}", release.world)));
+    }
+    Ok(program)
 }

@@ -55,6 +55,8 @@ pub struct Module {
 pub enum World {
     /// A core module that imports `wasi_snapshot_preview1`.
     Preview1,
+    /// A component that exports `wasi:cli/run` and imports what the world `wasi:cli/command` of WASI 0.2 offers.
+    Command,
 }
 
 /// What a release asks for. The deploy's configuration fills in values, the device's policy bounds them.

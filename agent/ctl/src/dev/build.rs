@@ -1,4 +1,4 @@
-//! Builds a package with cargo for `wasm32-wasip1`, and ends cargo when it is not wanted any more.
+//! Builds a package with cargo for WebAssembly, and ends cargo when it is not wanted any more.
 
 use std::{
     env,
@@ -16,8 +16,62 @@ use tokio::{
     process::{Child, Command},
 };
 
+use crate::toml_file::Source;
+
 /// What boards run.
-const TARGET: &str = "wasm32-wasip1";
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) enum Target {
+    /// Core modules: the smaller ones.
+    #[default]
+    #[serde(rename = "wasm32-wasip1")]
+    Preview1,
+    /// Components: std has sockets there.
+    #[serde(rename = "wasm32-wasip2")]
+    Command,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Preview1 => "wasm32-wasip1",
+            Self::Command => "wasm32-wasip2",
+        }
+    }
+
+    /// The one that a package names for dunlin in its `Cargo.toml`.
+    fn of_package(dir: &Path) -> Result<Self> {
+        let path = dir.join("Cargo.toml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let manifest: Manifest = Source { path: &path, text: &text }.parse()?;
+        Ok(manifest.package.metadata.dunlin.target)
+    }
+}
+
+/// What is of interest in a `Cargo.toml`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Manifest {
+    package: Package,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Package {
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Metadata {
+    dunlin: Dunlin,
+}
+
+/// `[package.metadata.dunlin]`
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Dunlin {
+    target: Target,
+}
 
 /// What cargo built.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,9 +105,10 @@ struct CargoTarget {
 
 /// Builds the package in this folder. Warnings and errors appear as cargo shows them.
 pub(super) async fn cargo(dir: &Path) -> Result<Artifact> {
-    needs_target(dir).await?;
+    let target = Target::of_package(dir)?.name();
+    needs_target(dir, target).await?;
     let mut command = Command::new(tool("CARGO", "cargo"));
-    command.args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
+    command.args(["build", "--release", "--target", target, "--message-format=json-render-diagnostics"]);
     let mut running = Running::start(command.current_dir(dir).stdout(Stdio::piped()))?;
     let stdout = running.child.stdout.take().context("cargo has no output")?;
     let mut lines = BufReader::new(stdout).lines();
@@ -95,14 +150,14 @@ fn choose(mut built: Vec<Artifact>, dir: &Path) -> Result<Artifact> {
 
 /// Holds if the standard library for the target is there. Where a `rust-toolchain.toml` names the
 /// target, asking is enough to make rustup fetch it.
-async fn needs_target(dir: &Path) -> Result<()> {
+async fn needs_target(dir: &Path, target: &str) -> Result<()> {
     let mut command = Command::new(tool("RUSTC", "rustc"));
-    command.args(["--print", "target-libdir", "--target", TARGET]);
+    command.args(["--print", "target-libdir", "--target", target]);
     let running = Running::start(command.current_dir(dir).stdout(Stdio::piped()))?;
     let output = running.output().await?;
-    ensure!(output.status.success(), "rustc does not know the target {TARGET}: update Rust");
+    ensure!(output.status.success(), "rustc does not know the target {target}: update Rust");
     let libdir = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    ensure!(libdir.is_dir(), "the target {TARGET} is not installed: rustup target add {TARGET}");
+    ensure!(libdir.is_dir(), "the target {target} is not installed: rustup target add {target}");
     Ok(())
 }
 
@@ -178,6 +233,21 @@ mod tests {
         let other = Artifact { name: "other".into(), version: None, module: "/t/other.wasm".into() };
         assert!(choose(vec![], Path::new("/p")).unwrap_err().to_string().contains("builds no program"));
         assert!(choose(vec![found, other], Path::new("/p")).unwrap_err().to_string().contains("hello, other"));
+    }
+
+    #[test]
+    fn a_package_says_what_it_is_built_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = |metadata: &str| {
+            let text = format!("[package]\nname = \"x\"\nversion.workspace = true\n{metadata}");
+            std::fs::write(dir.path().join("Cargo.toml"), text).unwrap();
+            Target::of_package(dir.path()).map_err(|error| error.to_string())
+        };
+        assert_eq!(target(""), Ok(Target::Preview1));
+        assert_eq!(target("[package.metadata.other]\nx = 1"), Ok(Target::Preview1));
+        assert_eq!(target("[package.metadata.dunlin]\ntarget = \"wasm32-wasip2\""), Ok(Target::Command));
+        let wrong = target("[package.metadata.dunlin]\ntarget = \"wasm32\"").unwrap_err();
+        assert!(wrong.contains("Cargo.toml:5:") && wrong.contains("wasm32-wasip2"), "{wrong}");
     }
 
     #[tokio::test]
