@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use dunlin_core::{
     Code, Refusal,
     trust::{Verified, check_module},
-    wire::{Digest, Release},
+    wire::{Digest, Release, World},
 };
 use dunlin_host::{Limits, Program};
 

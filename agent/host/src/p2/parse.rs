@@ -10,6 +10,9 @@ use wasmparser::{
 
 use crate::rejected::Rejected;
 
+/// Components inside of each other. Toolchains nest one in another.
+const DEPTH_MAX: usize = 8;
+
 /// A component: the whole, or one that is nested in it.
 pub(super) struct Body<'a> {
     pub(super) definitions: Vec<Definition<'a>>,
@@ -67,6 +70,9 @@ impl<'a> Parsing<'a> {
             ValidPayload::Ok | ValidPayload::Parser(_) | ValidPayload::Func(..) => None,
         };
         match payload {
+            Payload::Version { encoding: Encoding::Component, .. } if self.open.len() == DEPTH_MAX => {
+                return Err(Rejected::ComposedComponent);
+            }
             Payload::Version { encoding: Encoding::Component, .. } => self.open.push(Vec::new()),
             Payload::Version { encoding: Encoding::Module, .. } => self.modules_open += 1,
             Payload::End(_) if self.modules_open > 0 => self.modules_open -= 1,
