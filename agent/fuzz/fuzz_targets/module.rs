@@ -6,7 +6,7 @@ use dunlin_host::{Ended, FaultKind, Program};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let wasm = guests::module(data);
+    let wasm = guests::module(data, dunlin_guests::ALL);
     let Ok(program) = Program::compile(&wasm, &runs::limits()) else { return };
     match runs::in_a_cage(&program, false) {
         Ended::Exited(_) => {}

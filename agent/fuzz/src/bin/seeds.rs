@@ -12,6 +12,7 @@ use dunlin_core::wire::{
     ReleaseRef, Restart, Role, Root, Selector, Term, Timestamp, World,
 };
 use dunlin_fuzz::{calls, fleet};
+use dunlin_guests::Artifact;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
@@ -24,6 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("want", wants()),
         ("host_calls", host_calls()),
         ("module", modules()?),
+        ("component", components()?),
     ];
     for (target, seeds) in targets {
         let folder = corpus.join(target);
@@ -401,12 +403,70 @@ fn modules() -> Result<Seeds, Box<dyn Error>> {
     }
     seeds.push(("component".to_owned(), b"\0\0asm\x0d\0\x01\0".to_vec()));
     seeds.push(("no-magic".to_owned(), b"\0ELF".to_vec()));
-    for (index, guest) in dunlin_guests::ALL.iter().enumerate() {
+    seeds.extend(guests(dunlin_guests::ALL));
+    Ok(seeds)
+}
+
+/// Each guest as it is, and with one byte of its code changed, a third of the way in.
+fn guests(all: &[Artifact]) -> Seeds {
+    let mut seeds = Seeds::new();
+    for (index, guest) in all.iter().enumerate() {
         let which = 128 + index as u8;
         seeds.push((format!("guest-{}", guest.name), vec![which]));
-        // One byte of its code, a third of the way in.
         let at = (guest.bytes.len() / 3) as u32;
         seeds.push((format!("guest-{}-edited", guest.name), [&[which][..], &at.to_le_bytes(), &[1, 0x41]].concat()));
+    }
+    seeds
+}
+
+fn components() -> Result<Seeds, Box<dyn Error>> {
+    const RUN: &str =
+        "(core instance $m (instantiate $m ARGS)) (func $run (result (result)) (canon lift (core func $m \"run\")))
+        (instance $e (export \"run\" (func $run))) (export \"wasi:cli/run@0.2.0\" (instance $e))";
+    let mut seeds = guests(dunlin_guests::component::ALL);
+    for (name, text, args) in [
+        ("nothing", "(core module $m (func (export \"run\") (result i32) (i32.const 0)))", ""),
+        ("endless", "(core module $m (func (export \"run\") (result i32) (loop (br 0)) unreachable))", ""),
+        (
+            "start",
+            "(core module $a (func (export \"f\"))) (core instance $a (instantiate $a))
+            (core module $m (import \"a\" \"f\" (func)) (start 0) (func (export \"run\") (result i32) (i32.const 0)))",
+            "(with \"a\" (instance $a))",
+        ),
+        (
+            "resource",
+            "(type $r (resource (rep i32))) (core func $new (canon resource.new $r)) (core func $drop (canon resource.drop $r))
+            (core module $m (import \"r\" \"new\" (func (param i32) (result i32))) (import \"r\" \"drop\" (func (param i32)))
+            (func (export \"run\") (result i32) (call 1 (call 0 (i32.const 7))) (i32.const 0)))",
+            "(with \"r\" (instance (export \"new\" (func $new)) (export \"drop\" (func $drop))))",
+        ),
+        (
+            "arguments",
+            "(import \"wasi:cli/environment@0.2.0\" (instance $env (export \"get-arguments\" (func (result (list string))))))
+            (core module $l (memory (export \"memory\") 1) (func (export \"realloc\") (param i32 i32 i32 i32) (result i32)
+            (i32.const 1024))) (core instance $l (instantiate $l))
+            (core func $args (canon lower (func $env \"get-arguments\") (memory (core memory $l \"memory\")) (realloc (core func $l \"realloc\"))))
+            (core module $m (import \"w\" \"args\" (func (param i32))) (func (export \"run\") (result i32)
+            (call 0 (i32.const 16)) (i32.const 0)))",
+            "(with \"w\" (instance (export \"args\" (func $args))))",
+        ),
+        (
+            "poll",
+            "(import \"wasi:io/poll@0.2.0\" (instance $poll (export \"pollable\" (type $p (sub resource)))
+            (export \"[method]pollable.block\" (func (param \"self\" (borrow $p)))))) (alias export $poll \"pollable\" (type $p))
+            (import \"wasi:clocks/monotonic-clock@0.2.0\" (instance $clock (alias outer 1 $p (type $o))
+            (export \"pollable\" (type $q (eq $o)))
+            (export \"subscribe-duration\" (func (param \"when\" u64) (result (own $q))))))
+            (core func $sub (canon lower (func $clock \"subscribe-duration\")))
+            (core func $block (canon lower (func $poll \"[method]pollable.block\"))) (core func $drop (canon resource.drop $p))
+            (core module $m (import \"w\" \"sub\" (func (param i64) (result i32))) (import \"w\" \"block\" (func (param i32)))
+            (import \"w\" \"drop\" (func (param i32))) (func (export \"run\") (result i32) (local i32)
+            (local.set 0 (call 0 (i64.const 1000000))) (call 1 (local.get 0)) (call 2 (local.get 0)) (i32.const 0)))",
+            "(with \"w\" (instance (export \"sub\" (func $sub)) (export \"block\" (func $block)) (export \"drop\" (func $drop))))",
+        ),
+    ] {
+        let text = format!("(component {text} {})", RUN.replace("ARGS", args));
+        seeds.push((name.to_owned(), [&[0][..], &wat::parse_str(text)?].concat()));
     }
     Ok(seeds)
 }
