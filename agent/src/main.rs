@@ -76,7 +76,10 @@ fn main() -> ExitCode {
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     // One thread: guests are tasks on it, and a fleet's boards have little memory to give to more.
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")
+    // Compiling, syncing and looking up names are done beside it, by a few threads: each costs memory, and a plan
+    // may bring fifty modules at once.
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.max_blocking_threads(16).enable_all().build().context("no runtime")
 }
 
 fn run_agent(path: &std::path::Path) -> anyhow::Result<u8> {

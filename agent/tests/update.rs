@@ -5,11 +5,12 @@
 mod common;
 
 use std::{
+    io,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{Board, Fleet, Operator, broker, free_port, get, release, within};
@@ -17,7 +18,7 @@ use dunlin_core::wire::{
     Release, Start,
     state::{AppState, Phase},
 };
-use dunlin_guests::{Artifact, ENV, HELLO, SPIN, TRAP};
+use dunlin_guests::{Artifact, ENV, HELLO, KEEP_ALIVE, SPIN, TRAP};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -52,6 +53,13 @@ impl Scene {
         self.operator.release(&self.fleet, &release, guest.bytes).await;
         self.operator.plan(&self.fleet, &self.fleet.plan(self.sequence, &[&release])).await;
         release
+    }
+
+    /// The next release, until it has taken over and is the good one.
+    async fn update_to_keep_alive(&mut self) {
+        self.deploy(&KEEP_ALIVE, |release| (release.trial_ms, release.drain_ms) = (0, 500)).await;
+        let expected = format!("{}.0.0", self.sequence);
+        self.board.app("it took over", |app| app.phase == Phase::Running && version(app) == expected).await;
     }
 
     async fn reverted(&mut self) -> AppState {
@@ -132,44 +140,117 @@ async fn who_stops_the_agent_during_a_trial_gets_another_one() {
     scene.board.app("it is on trial again", |app| app.phase == Phase::Trial && version(app) == "2.0.0").await;
 }
 
+/// How often, or how many: a bench takes more than a test.
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).map_or(default, |text| text.parse().unwrap())
+}
+
+/// What clients saw.
+#[derive(Default)]
+struct Seen {
+    over: AtomicBool,
+    answers: AtomicUsize,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Seen {
+    fn note(&self, answer: io::Result<String>) {
+        match answer {
+            Ok(answer) if answer.starts_with("HTTP/1.1 200 OK") => drop(self.answers.fetch_add(1, Ordering::Relaxed)),
+            other => self.failures.lock().unwrap().push(format!("{other:?}")),
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_hundred_updates_drop_no_request() {
+async fn updates_under_load_drop_no_request() {
+    let updates = number("DUNLIN_UPDATES", 100);
     let mut scene = Scene::new().await;
-    let (over, failed, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::default());
+    scene.update_to_keep_alive().await;
+    let (seen, port) = (Arc::new(Seen::default()), scene.port);
     let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (over, failed, served) = (Arc::clone(&over), Arc::clone(&failed), Arc::<AtomicUsize>::clone(&served));
-            let port = scene.port;
+        .map(|client| {
+            let seen = Arc::clone(&seen);
             tokio::spawn(async move {
-                while !over.load(Ordering::Relaxed) {
-                    match request(port).await {
-                        Ok(answer) if answer.ends_with("Hello, WASM!") => served.fetch_add(1, Ordering::Relaxed),
-                        _ => failed.fetch_add(1, Ordering::Relaxed),
-                    };
+                let mut kept = Kept::new(port);
+                while !seen.over.load(Ordering::Relaxed) {
+                    let answer = if client % 2 == 0 { request(port).await } else { kept.request().await };
+                    seen.note(answer);
                 }
             })
         })
         .collect();
-    for _ in 0..100 {
-        scene.deploy(&HELLO, |release| release.trial_ms = 0).await;
-        let expected = format!("{}.0.0", scene.sequence);
-        scene.board.app("it took over", |app| app.phase == Phase::Running && version(app) == expected).await;
+    let start = Instant::now();
+    for _ in 0..updates {
+        scene.update_to_keep_alive().await;
     }
-    over.store(true, Ordering::Relaxed);
+    let took = start.elapsed();
+    seen.over.store(true, Ordering::Relaxed);
     for client in clients {
         client.await.unwrap();
     }
-    assert_eq!(failed.load(Ordering::Relaxed), 0);
-    assert!(served.load(Ordering::Relaxed) >= 100);
+    let answers = seen.answers.load(Ordering::Relaxed);
+    println!("{updates} updates in {took:?}, {answers} answers meanwhile");
+    assert_eq!(*seen.failures.lock().unwrap(), Vec::<String>::new());
+    assert!(answers as u64 >= updates);
 }
 
 /// One request on a connection of its own.
-async fn request(port: u16) -> std::io::Result<String> {
+async fn request(port: u16) -> io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)
+}
+
+/// A client that keeps its connection. One that ends before the first byte of an answer has not taken the
+/// request: it is made again on a new one (RFC 9112, 9.3.1).
+struct Kept {
+    port: u16,
+    stream: Option<TcpStream>,
+}
+
+impl Kept {
+    fn new(port: u16) -> Self {
+        Self { port, stream: None }
+    }
+
+    async fn request(&mut self) -> io::Result<String> {
+        if let Some(stream) = &mut self.stream {
+            let answer = ask(stream).await;
+            if answer.as_ref().is_ok_and(|answer| !answer.is_empty()) {
+                return answer;
+            }
+        }
+        let stream = self.stream.insert(TcpStream::connect(("127.0.0.1", self.port)).await?);
+        ask(stream).await
+    }
+}
+
+/// An answer's head and body; nothing at all if the connection ended before it.
+async fn ask(stream: &mut TcpStream) -> io::Result<String> {
+    if stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.is_err() {
+        return Ok(String::new());
+    }
+    let mut answer = Vec::new();
+    while !whole(&answer) {
+        match stream.read_buf(&mut answer).await {
+            Ok(0) | Err(_) if answer.is_empty() => return Ok(String::new()),
+            Ok(0) => return Err(io::Error::other("half an answer")),
+            Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(String::from_utf8_lossy(&answer).into())
+}
+
+/// Whether all that `Content-Length` promises is there.
+fn whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    length.and_then(|length| length.trim().parse().ok()).is_some_and(|length: usize| body.len() >= length)
 }
 
 #[tokio::test]
@@ -187,4 +268,45 @@ async fn on_demand_the_first_connection_starts_it_and_silence_puts_it_away() {
     assert!(within(asleep, Duration::from_millis(600)).await.is_none(), "not while somebody is connected");
     drop(held);
     scene.board.app("it is put away", |app| app.phase == Phase::Asleep).await;
+}
+
+#[tokio::test]
+async fn many_apps_sleep_on_one_board_and_each_wakes_when_it_is_wanted() {
+    let count = number("DUNLIN_APPS", 20);
+    let (broker, fleet) = (broker::start(), Fleet::new("flock"));
+    let mut board = Board::start(&fleet, &broker);
+    let mut operator = Operator::connect(&fleet, &broker).await;
+    let before = resident_kib();
+    let mut releases = Vec::new();
+    for number in 0..count {
+        let mut release = release(&format!("app-{number}"), 1, HELLO.bytes, Some(free_port()));
+        release.start = Start::OnDemand { idle_ms: 300 };
+        operator.release(&fleet, &release, HELLO.bytes).await;
+        releases.push(release);
+    }
+    let all: Vec<_> = releases.iter().collect();
+    operator.plan(&fleet, &fleet.plan(1, &all)).await;
+    let asleep = |app: &AppState| app.phase == Phase::Asleep;
+    for _ in 0..count {
+        board.app("it sleeps", asleep).await;
+    }
+    let each = resident_kib().saturating_sub(before) as f64 / count as f64;
+    let mut times = Vec::new();
+    for release in &releases {
+        let start = Instant::now();
+        assert!(get(release.asks.listen[0].host.unwrap()).await.contains("Hello, WASM!"));
+        times.push(start.elapsed());
+    }
+    times.sort();
+    println!("{count} apps: {each:.0} KiB each asleep, first answer {:?} at the median", times[times.len() / 2]);
+    for _ in 0..count {
+        board.app("it is put away again", asleep).await;
+    }
+}
+
+/// Of this whole process, the broker in it included.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
