@@ -7,9 +7,10 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use dunlin_core::limits;
 use dunlin_core::wire::{
-    Asks, Assignment, Digest, Document, Envelope, Floor, Health, Listen, Module, Plan, Probe, Publish, Release,
-    ReleaseRef, Restart, Role, Root, Selector, Term, Timestamp, World,
+    Asks, Assignment, Digest, Document, Envelope, Floor, Health, Listen, Module, Mount, Plan, Probe, Protocol, Publish,
+    Release, ReleaseRef, Restart, Role, Root, Sealed, Selector, Start, Term, Timestamp, World,
 };
 use dunlin_fuzz::{calls, fleet};
 use dunlin_guests::Artifact;
@@ -95,14 +96,23 @@ fn release() -> Release {
         health: Health::default(),
         urls: vec![],
         restart: Restart::Always,
+        start: Start::AtOnce,
+        trial_ms: limits::TRIAL_MS,
+        drain_ms: limits::DRAIN_MS,
     }
 }
 
 fn full_release() -> Release {
     let mut release = release();
     release.module = Module::describe(&[7; 2500], 1024);
-    let port = |guest, host, nonblocking| Listen { guest, host, nonblocking };
-    release.asks.listen = vec![port(7878, Some(8080), false), port(443, None, true)];
+    let port = |guest, host, protocol, nonblocking| Listen { guest, host, protocol, nonblocking };
+    let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+    release.asks.listen =
+        vec![port(7878, Some(8080), tcp, false), port(443, None, tcp, true), port(53, Some(53), udp, false)];
+    release.asks.connect = vec![name("db.example:5432")];
+    release.asks.data_bytes = 1 << 20;
+    release.asks.mounts = vec![Mount { name: name("media"), write: true }];
+    release.start = Start::OnDemand { idle_ms: 60_000 };
     release.asks.env = vec![(name("GREETING"), Some("Hello".into())), (name("SITE"), None)];
     release.asks.args = vec!["--quiet".into()];
     release.asks.memory_bytes = 8 << 20;
@@ -116,14 +126,16 @@ fn assignments() -> Vec<Assignment> {
     let release = full_release();
     let order = ReleaseRef { digest: Envelope::unsigned(&release).digest(), counter: release.counter };
     let sites = vec![name("kitchen"), name("hall")];
+    let sealed = Sealed { device: name("pi-1"), encapsulated: [5; 32], ciphertext: vec![6; 17] };
     let first = Assignment {
         app: release.app,
         to: Selector(vec![Term::Device(vec![name("pi-1")]), Term::Label(name("site"), sites)]),
         release: order,
         paused: false,
         env: vec![(name("SITE"), "kitchen".into())],
+        secrets: vec![(name("TOKEN"), vec![sealed])],
         args: Some(vec!["--loud".into(), String::new()]),
-        publish: Some(vec![Publish { host: 80, guest: 7878 }]),
+        publish: Some(vec![Publish { host: 80, guest: 7878, protocol: Protocol::Tcp }]),
     };
     let second = Assignment { to: Selector::default(), paused: true, args: None, publish: None, ..first.clone() };
     vec![first, second]
