@@ -1,21 +1,21 @@
 //! Linking: the definitions of a component are followed once, and what comes out is a [`Plan`].
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use wasmi::{Engine, Module};
 use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType, ResourceId};
 use wasmparser::{
-    CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentImport, ComponentInstance,
-    ComponentOuterAliasKind, ComponentTypeRef, ExternalKind, Instance,
+    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentImport, ComponentInstance,
+    ComponentOuterAliasKind, ComponentTypeRef, Instance,
 };
 
 use super::abi::{Declared, Ty, matches};
 use super::handles::{RESOURCES, Which};
 use super::parse::{Body, Definition, parse};
 use super::plan::{CoreItem, Does, Host, Import, Plan, Run, Step};
+use super::space::{ComponentItems, CoreInstance, Exports, Func, Item, Options, Space, at, missing};
 use super::start;
-use super::table::{self, Function, Interface};
+use super::table;
 use crate::engine::check_declarations;
 use crate::quota::Limits;
 use crate::rejected::Rejected;
@@ -55,59 +55,6 @@ struct Linking<'a> {
     /// Resources of the component's own, with their destructors.
     own: Vec<(ResourceId, Option<CoreItem>)>,
     nested: usize,
-}
-
-/// The index spaces of one component.
-#[derive(Default)]
-struct Space<'a> {
-    modules: Vec<&'a [u8]>,
-    core_instances: Vec<CoreInstance>,
-    core_funcs: Vec<CoreItem>,
-    core_memories: Vec<CoreItem>,
-    core_tables: Vec<CoreItem>,
-    core_globals: Vec<CoreItem>,
-    components: Vec<&'a Body<'a>>,
-    instances: Vec<ComponentItems>,
-    funcs: Vec<Func>,
-    exports: Exports,
-}
-
-#[derive(Clone)]
-enum CoreInstance {
-    Instantiated(usize),
-    Exports(Rc<BTreeMap<String, CoreItem>>),
-}
-
-type Exports = BTreeMap<String, Item>;
-
-#[derive(Clone)]
-enum ComponentItems {
-    Imported(&'static Interface),
-    Exports(Rc<Exports>),
-}
-
-#[derive(Clone)]
-enum Item {
-    Func(Func),
-    Instance(ComponentItems),
-    Type,
-}
-
-#[derive(Clone)]
-enum Func {
-    Host(&'static Interface, &'static Function),
-    Lifted { core: CoreItem, post_return: Option<CoreItem>, run: bool },
-}
-
-impl ComponentItems {
-    fn export(&self, name: &str) -> Option<Item> {
-        match self {
-            Self::Imported(interface) => {
-                interface.function(name).map(|function| Item::Func(Func::Host(interface, function)))
-            }
-            Self::Exports(exports) => exports.get(name).cloned(),
-        }
-    }
 }
 
 impl Linking<'_> {
@@ -331,63 +278,6 @@ impl Linking<'_> {
     }
 }
 
-/// Canonical options.
-#[derive(Default)]
-struct Options {
-    memory: Option<CoreItem>,
-    realloc: Option<CoreItem>,
-    post_return: Option<CoreItem>,
-}
-
-impl Space<'_> {
-    fn options(&self, options: &[CanonicalOption]) -> Result<Options, Rejected> {
-        let mut all = Options::default();
-        for option in options {
-            match option {
-                CanonicalOption::UTF8 => {}
-                CanonicalOption::UTF16 => return Err(Rejected::StringEncoding { encoding: "utf16" }),
-                CanonicalOption::CompactUTF16 => {
-                    return Err(Rejected::StringEncoding { encoding: "latin1+utf16" });
-                }
-                CanonicalOption::Memory(index) => all.memory = Some(at(&self.core_memories, *index)?),
-                CanonicalOption::Realloc(index) => all.realloc = Some(at(&self.core_funcs, *index)?),
-                CanonicalOption::PostReturn(index) => all.post_return = Some(at(&self.core_funcs, *index)?),
-                CanonicalOption::Async | CanonicalOption::Callback(_) => return Err(Rejected::AsyncComponent),
-            }
-        }
-        Ok(all)
-    }
-
-    fn core(&mut self, kind: ExternalKind) -> Result<&mut Vec<CoreItem>, Rejected> {
-        match kind {
-            ExternalKind::Func => Ok(&mut self.core_funcs),
-            ExternalKind::Memory => Ok(&mut self.core_memories),
-            ExternalKind::Table => Ok(&mut self.core_tables),
-            ExternalKind::Global => Ok(&mut self.core_globals),
-            ExternalKind::Tag => Err(Rejected::Invalid("it uses exceptions, which this host does not have".to_owned())),
-        }
-    }
-
-    fn item(&self, kind: ComponentExternalKind, index: u32) -> Result<Item, Rejected> {
-        match kind {
-            ComponentExternalKind::Func => at(&self.funcs, index).map(Item::Func),
-            ComponentExternalKind::Instance => at(&self.instances, index).map(Item::Instance),
-            ComponentExternalKind::Type => Ok(Item::Type),
-            ComponentExternalKind::Module | ComponentExternalKind::Component | ComponentExternalKind::Value => {
-                Err(Rejected::ComposedComponent)
-            }
-        }
-    }
-
-    fn push(&mut self, item: Item) {
-        match item {
-            Item::Func(func) => self.funcs.push(func),
-            Item::Instance(instance) => self.instances.push(instance),
-            Item::Type => {}
-        }
-    }
-}
-
 /// The name of an interface of WASI 0.2, without its version.
 fn unversioned(name: &str) -> Option<&str> {
     let (name, version) = name.split_once('@')?;
@@ -400,13 +290,4 @@ fn resource_at(body: &Body<'_>, type_index: u32) -> Result<ResourceId, Rejected>
         return Err(missing());
     };
     Ok(id.resource())
-}
-
-fn at<T: Clone>(items: &[T], index: u32) -> Result<T, Rejected> {
-    items.get(index as usize).cloned().ok_or_else(missing)
-}
-
-/// What the validator has let pass and is not there all the same.
-fn missing() -> Rejected {
-    Rejected::Invalid("it refers to what it does not define".to_owned())
 }

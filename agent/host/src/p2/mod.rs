@@ -24,6 +24,7 @@ mod plan;
 mod random;
 mod realloc;
 mod sockets;
+mod space;
 mod start;
 mod table;
 

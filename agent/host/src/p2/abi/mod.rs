@@ -4,14 +4,16 @@
 //! cells follow from that, and it is what a component's own declaration is compared with.
 
 mod check;
+mod define;
 mod lift;
 mod lower;
 mod types;
 
 pub(super) use self::check::{Declared, Resource, matches};
+pub(super) use self::define::{wit_enum, wit_flags, wit_record};
 pub(super) use self::lift::{Lift, Source};
 pub(super) use self::lower::{Lower, Sink};
-pub(super) use self::types::{Buffer, Bytes, NO_SUCH_CASE, wit_enum, wit_flags, wit_record};
+pub(super) use self::types::{Buffer, Bytes, NO_SUCH_CASE};
 
 /// Flat arguments beyond which they are passed in memory.
 pub(super) const FLAT_PARAMS_MAX: u32 = 16;
