@@ -10,8 +10,11 @@
 
 pub mod agent;
 pub mod bundle;
+pub mod cli;
 pub mod config;
+pub mod enrolment;
 pub mod failure;
+pub mod join;
 
 mod apps;
 mod driver;

@@ -1,45 +1,21 @@
-//! The command line of `dunlin`.
+//! The program `dunlin`: does what its command line says.
 
-use std::{io, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context;
-use clap::{CommandFactory, Parser, Subcommand};
-use dunlin::{agent, config, config::Config, identity, import, run};
+use clap::{CommandFactory, Parser};
+use dunlin::{
+    agent,
+    cli::{Cli, Command, ConfigArgs},
+    config::Config,
+    identity, import, join, run,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
-
-/// Runs small signed WebAssembly apps and takes them from an MQTT broker.
-#[derive(Parser, Debug)]
-#[command(name = "dunlin", version, about, max_term_width = 100)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand, Debug)]
-enum Command {
-    /// Run the daemon: take plans from the broker and do what they say
-    Agent(ConfigArgs),
-    Run(run::RunArgs),
-    /// Take a bundle from a file, for a board without a network
-    Import(import::ImportArgs),
-    /// Say what is wrong with a configuration, before it is used
-    Check(ConfigArgs),
-    /// Print the key to which the operator seals what only this board may read
-    Key(ConfigArgs),
-    /// Print a completion script for a shell
-    Completions {
-        /// Which shell
-        shell: clap_complete::Shell,
-    },
-}
-
-#[derive(clap::Args, Debug)]
-struct ConfigArgs {
-    /// The configuration file
-    #[arg(short, long, value_name = "FILE", default_value = config::PATH)]
-    config: PathBuf,
-}
 
 /// The thing failed.
 const FAILED: u8 = 1;
@@ -60,6 +36,10 @@ fn main() -> ExitCode {
         }
         Command::Check(ConfigArgs { config }) => check(&config),
         Command::Key(ConfigArgs { config }) => key(&config),
+        Command::Join(args) => join::join(&args).context("this board did not join").and_then(|joined| {
+            writeln!(io::stdout(), "{joined}")?;
+            Ok(0)
+        }),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "dunlin", &mut io::stdout());
             Ok(0)

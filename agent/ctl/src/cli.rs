@@ -11,7 +11,7 @@ use dunlin::{
     config::units::{ByteSize, Span},
     link::BrokerUrl,
 };
-use dunlin_core::wire::{AppName, DeviceId, EnvName, FleetName, Publish, SealingKey, Version};
+use dunlin_core::wire::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, Publish, SealingKey, Version};
 
 pub(crate) use self::root::{
     AddKeyArgs, Banned, ExpiresArgs, FloorArgs, FloorAt, GrantArgs, HowArgs, KeyArgs, KeyCommand, KeyFileArgs,
@@ -46,6 +46,9 @@ pub(crate) enum Command {
     /// Make keys and a trust root for a new fleet
     #[command(after_help = help::INIT)]
     Init(InitArgs),
+    /// Make the one file with which a board joins the fleet
+    #[command(after_help = help::ENROLL)]
+    Enroll(EnrollArgs),
     /// Check, sign and publish an app's module
     #[command(after_help = help::RELEASE)]
     Release(ReleaseArgs),
@@ -130,6 +133,34 @@ pub(crate) struct InitArgs {
     /// How long the root is valid
     #[arg(long, value_name = "TIME", default_value = "365d", value_parser = lifetime)]
     pub(crate) expires: SpanArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnrollArgs {
+    /// The board's name: its device id
+    #[arg(id = "name", value_name = "NAME")]
+    pub(crate) device: DeviceId,
+    /// By what plans select it
+    #[arg(long, value_name = "KEY=VALUE", value_delimiter = ',', value_parser = label)]
+    pub(crate) labels: Vec<(LabelKey, LabelValue)>,
+    /// The file to make; ./NAME.enroll without it
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// The board's certificate (PEM), where the broker asks for one
+    #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
+    pub(crate) certificate: Option<PathBuf>,
+    /// The key (PEM) of its certificate
+    #[arg(long, value_name = "FILE", requires = "certificate", value_hint = ValueHint::FilePath)]
+    pub(crate) key: Option<PathBuf>,
+    /// The board's user at the broker [default: NAME, where there is a password]
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// A file that holds the board's password at the broker
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Make a password, and print it for the broker
+    #[arg(long, conflicts_with = "password_file")]
+    pub(crate) new_password: bool,
 }
 
 #[derive(Debug, Args)]
@@ -328,6 +359,11 @@ fn publish(text: &str) -> Result<Publish, String> {
     let Port { host, guest, protocol } = text.parse()?;
     let host = host.ok_or_else(|| format!("write HOST:GUEST, as in 8080:{guest}"))?;
     Ok(Publish { host, guest, protocol })
+}
+
+fn label(text: &str) -> Result<(LabelKey, LabelValue), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.parse().map_err(|e| format!("{e}"))?, value.parse().map_err(|e| format!("{e}"))?))
 }
 
 fn variable(text: &str) -> Result<(EnvName, String), String> {

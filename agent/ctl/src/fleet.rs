@@ -36,7 +36,9 @@ pub(crate) struct Fleet {
     pub(crate) name: FleetName,
     /// Its broker.
     pub(crate) broker: Broker,
-    /// Where its topics are.
+    /// What its topics begin with, if not as usual,
+    pub(crate) prefix: Option<String>,
+    /// and where they are.
     pub(crate) topics: Topics,
     /// Its roots; the newest is in force.
     pub(crate) roots: Roots,
@@ -93,10 +95,10 @@ impl Fleet {
             let what = format_args!("the fleet {name}, but {ROOT_FILE} is the root of {of}");
             return Err(source.at(raw.name.span(), what));
         }
-        let prefix = raw.broker.get_ref().prefix.as_deref().unwrap_or(topic::PREFIX);
-        let topics = Topics::new(prefix, name);
+        let prefix = raw.broker.get_ref().prefix.clone();
+        let topics = Topics::new(prefix.as_deref().unwrap_or(topic::PREFIX), name);
         let broker = raw.broker.get_ref().resolve(dir, &source, raw.broker.span())?;
-        Ok(Self { dir: dir.to_path_buf(), name: name.clone(), broker, topics, roots })
+        Ok(Self { dir: dir.to_path_buf(), name: name.clone(), broker, prefix, topics, roots })
     }
 
     /// Keeps every other `dunlinctl` from releasing and deploying with this folder while it lives:

@@ -12,6 +12,7 @@
 mod cli;
 mod say;
 
+mod enroll;
 mod fleet;
 mod grant;
 mod held;
@@ -104,6 +105,7 @@ fn execute(cli: &Cli) -> Result<()> {
     let global = &cli.global;
     match &cli.command {
         Command::Init(args) => init::run(args),
+        Command::Enroll(args) => enroll::run(args, global),
         Command::Inspect(args) => inspect::run(args, global),
         Command::Completions { shell } => {
             let mut script = Vec::new();

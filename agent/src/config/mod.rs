@@ -8,7 +8,7 @@ pub mod units;
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    env, fmt, fs,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -27,6 +27,10 @@ use crate::{
 
 /// Where the agent looks for its configuration.
 pub const PATH: &str = "/etc/dunlin/agent.toml";
+
+/// The folder beside it for keys and passwords. It may be root's alone: what the service manager was
+/// told to hand over of it (`LoadCredential=secrets:/etc/dunlin/secrets`) is read from there.
+pub const SECRETS: &str = "secrets";
 
 /// Everything that an agent is told by its board's owner.
 #[derive(Clone, Debug)]
@@ -96,11 +100,9 @@ impl Config {
             |error| ConfigError { path: path.into(), at: None, message: format!("cannot read it: {error}") };
         let text = fs::read_to_string(path).map_err(unreadable)?;
         let raw: raw::Raw = toml::from_str(&text).map_err(|error| ConfigError::in_toml(path, &text, &error))?;
-        raw.resolve(path.parent().unwrap_or(Path::new(""))).map_err(|message| ConfigError {
-            path: path.into(),
-            at: None,
-            message,
-        })
+        let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let place = raw::Place { folder: path.parent().unwrap_or(Path::new("")), credentials: credentials.as_deref() };
+        raw.resolve(&place).map_err(|message| ConfigError { path: path.into(), at: None, message })
     }
 
     /// What would go wrong later: files that are named but not there or not usable, one sentence each.
@@ -170,6 +172,20 @@ password = "secret"
         assert_eq!(config.broker.credentials.as_ref().map(|c| c.password.as_str()), Some("secret"));
         assert!(config.state_dir.is_absolute() && config.state_dir.ends_with("state"));
         assert!(!format!("{config:?}").contains("secret"), "a password is never shown");
+    }
+
+    #[test]
+    fn secrets_are_taken_from_where_the_service_manager_handed_them_over() {
+        let [here, handed] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+        fs::write(handed.path().join("secrets_password"), "handed\n").unwrap();
+        let text = GOOD.replace("password = \"secret\"", "password_file = \"secrets/password\"");
+        let raw = || toml::from_str::<raw::Raw>(&text).unwrap();
+        let place = raw::Place { folder: here.path(), credentials: Some(handed.path()) };
+        let resolved = raw().resolve(&place).unwrap();
+        assert_eq!(resolved.broker.credentials.unwrap().password, "handed");
+        let place = raw::Place { credentials: None, ..place };
+        let error = raw().resolve(&place).unwrap_err();
+        assert!(error.contains(here.path().join("secrets/password").to_str().unwrap()), "{error}");
     }
 
     #[test]

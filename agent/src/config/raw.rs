@@ -16,7 +16,7 @@ use dunlin_host::Reach;
 use serde::Deserialize;
 
 use super::{
-    Config,
+    Config, SECRETS,
     units::{ByteSize, Span},
 };
 use crate::link::{Broker, BrokerUrl, Credentials, Tls};
@@ -121,10 +121,36 @@ fn default_bind() -> IpAddr {
     Ipv4Addr::UNSPECIFIED.into()
 }
 
+/// What paths in the file are relative to.
+pub(super) struct Place<'a> {
+    pub(super) folder: &'a Path,
+    /// Where the service manager put what it was told to hand over (systemd.exec(5)).
+    pub(super) credentials: Option<&'a Path>,
+}
+
+impl Place<'_> {
+    /// Absolute, so that nothing depends on the folder that the agent happens to run in.
+    fn absolute(&self, path: PathBuf) -> Result<PathBuf, String> {
+        path::absolute(self.folder.join(path)).map_err(|error| error.to_string())
+    }
+
+    /// A file that only root may be able to read where it stands.
+    fn secret(&self, path: PathBuf) -> Result<PathBuf, String> {
+        // systemd makes `secrets_device.key` of `device.key` in the folder `secrets`.
+        let handed = path.strip_prefix(SECRETS).ok().zip(self.credentials).map(|(name, credentials)| {
+            let name = name.display().to_string().replace('/', "_");
+            credentials.join(format!("{SECRETS}_{name}"))
+        });
+        match handed.filter(|handed| handed.exists()) {
+            Some(handed) => Ok(handed),
+            None => self.absolute(path),
+        }
+    }
+}
+
 impl Raw {
-    pub(super) fn resolve(self, folder: &Path) -> Result<Config, String> {
-        // Absolute, so that nothing depends on the folder that the agent happens to run in.
-        let absolute = |path: PathBuf| path::absolute(folder.join(path)).map_err(|error| error.to_string());
+    pub(super) fn resolve(self, place: &Place<'_>) -> Result<Config, String> {
+        let absolute = |path| place.absolute(path);
         let policy = Policy::default();
         Ok(Config {
             device: self.device,
@@ -132,7 +158,7 @@ impl Raw {
             state_dir: absolute(self.state)?,
             root: absolute(self.root)?,
             prefix: self.broker.prefix.clone().unwrap_or_else(|| topic::PREFIX.into()),
-            broker: self.broker.resolve(&absolute)?,
+            broker: self.broker.resolve(place)?,
             http: Tls { ca: self.http.ca.map(absolute).transpose()?, client: None },
             policy: Policy {
                 memory_bytes_max: self.policy.memory.map_or(policy.memory_bytes_max, |size| size.0),
@@ -152,16 +178,16 @@ impl Raw {
 }
 
 impl RawBroker {
-    fn resolve(self, absolute: &dyn Fn(PathBuf) -> Result<PathBuf, String>) -> Result<Broker, String> {
+    fn resolve(self, place: &Place<'_>) -> Result<Broker, String> {
         let client = match (self.certificate, self.key) {
-            (Some(certificate), Some(key)) => Some((absolute(certificate)?, absolute(key)?)),
+            (Some(certificate), Some(key)) => Some((place.secret(certificate)?, place.secret(key)?)),
             (None, None) => None,
             _ => return Err("[broker] needs both `certificate` and `key`, or neither".into()),
         };
         let password = match (self.password, self.password_file) {
             (Some(_), Some(_)) => return Err("[broker] has both `password` and `password_file`".into()),
             (Some(password), None) => Some(password),
-            (None, Some(file)) => Some(read_password(&absolute(file)?)?),
+            (None, Some(file)) => Some(read_password(&place.secret(file)?)?),
             (None, None) => None,
         };
         let credentials = match (self.user, password) {
@@ -173,7 +199,7 @@ impl RawBroker {
         if !KEEP_ALIVE_RANGE.contains(&keep_alive) {
             return Err("`keep_alive` must be from 5s to 18h".into());
         }
-        let tls = Tls { ca: self.ca.map(absolute).transpose()?, client };
+        let tls = Tls { ca: self.ca.map(|ca| place.absolute(ca)).transpose()?, client };
         Ok(Broker { url: self.url, tls, credentials, keep_alive })
     }
 }

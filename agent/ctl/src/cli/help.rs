@@ -10,6 +10,15 @@ Examples:
   dunlinctl init flock --broker mqtts://10.0.0.1:8883 --ca ca.pem --user operator --password-file secret.txt
   dunlinctl init flock --broker mqtts://broker.example --certificate me.pem --key me-key.pem";
 
+/// Of `enroll`.
+pub(super) const ENROLL: &str = "\
+Examples:
+  dunlinctl enroll pi-kitchen-1 --labels site=kitchen,model=zero2 --new-password
+  dunlinctl enroll pi-hall --certificate pi-hall.pem --key pi-hall.key
+
+The file has the root of trust, the broker's address and who vouches for it, and the board's own
+secrets. On the board: dunlin join NAME.enroll";
+
 /// Of `release`, with all of app.toml.
 pub(super) const RELEASE: &str = "\
 Examples:
