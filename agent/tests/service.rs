@@ -1,16 +1,21 @@
-//! `dunlin agent` as a service manager sees it: ready, alive, stopping.
+//! `dunlin agent` as a service manager sees it: ready, alive, stopping, on the sockets that it was given.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
 mod common;
 
 use std::{
-    os::unix::net::UnixDatagram,
+    net::TcpListener,
+    os::{fd::OwnedFd, unix::net::UnixDatagram},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use common::{Fleet, broker, sign};
+use common::{Fleet, Operator, broker, device, get, release, sign};
+use dunlin::link;
+use dunlin_core::wire::state::Phase;
+use dunlin_guests::HELLO;
 
 struct Killed(Child);
 
@@ -37,16 +42,23 @@ impl Manager {
     }
 }
 
-#[tokio::test]
-async fn a_service_manager_hears_that_it_is_ready_alive_and_stopping() {
-    let (broker, fleet, dir) = (broker::start(), Fleet::new("flock"), tempfile::tempdir().unwrap());
-    std::fs::write(dir.path().join("root.dunlin"), sign(&fleet.root, &fleet.root_key)).unwrap();
-    let config = dir.path().join("agent.toml");
+/// A board's configuration in this folder, as a file.
+fn configure(dir: &Path, fleet: &Fleet, broker: &link::Broker) -> PathBuf {
+    std::fs::write(dir.join("root.dunlin"), sign(&fleet.root, &fleet.root_key)).unwrap();
+    let config = dir.join("agent.toml");
     let text = format!(
-        "device = \"pi\"\nroot = \"root.dunlin\"\nstate = \"state\"\nbind = \"127.0.0.1\"\n[broker]\nurl = \"{}\"\n",
+        "device = \"{}\"\nroot = \"root.dunlin\"\nstate = \"state\"\nbind = \"127.0.0.1\"\n[broker]\nurl = \"{}\"\n",
+        device(),
         broker.url
     );
     std::fs::write(&config, text).unwrap();
+    config
+}
+
+#[tokio::test]
+async fn a_service_manager_hears_that_it_is_ready_alive_and_stopping() {
+    let (broker, fleet, dir) = (broker::start(), Fleet::new("flock"), tempfile::tempdir().unwrap());
+    let config = configure(dir.path(), &fleet, &broker);
     let socket = dir.path().join("notify");
     let manager = Manager(UnixDatagram::bind(&socket).unwrap());
     manager.0.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -59,4 +71,30 @@ async fn a_service_manager_hears_that_it_is_ready_alive_and_stopping() {
     let pid = rustix::process::Pid::from_child(&agent.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     manager.hears("STOPPING=1");
+}
+
+#[tokio::test]
+async fn a_port_that_the_service_manager_opened_is_published_by_one_app_after_another() {
+    let (broker, fleet, dir) = (broker::start(), Fleet::new("flock"), tempfile::tempdir().unwrap());
+    let config = configure(dir.path(), &fleet, &broker);
+    // As sd_listen_fds(3) says: from descriptor 3, for the process of this id. While we hold the
+    // port too, the agent could not open it by itself.
+    let passed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = passed.local_addr().unwrap().port();
+    let line = "export LISTEN_PID=$$; exec \"$0\" agent --config \"$1\" 3<&0 </dev/null";
+    let mut command = Command::new("sh");
+    command.args(["-c", line, env!("CARGO_BIN_EXE_dunlin")]).arg(&config).env("LISTEN_FDS", "1");
+    let stdin = Stdio::from(OwnedFd::from(passed.try_clone().unwrap()));
+    let _agent = Killed(command.stdin(stdin).stderr(Stdio::null()).spawn().unwrap());
+
+    let mut operator = Operator::connect(&fleet, &broker).await;
+    for (sequence, app) in [(1, "one"), (2, "another")] {
+        let release = release(app, 1, HELLO.bytes, Some(port));
+        operator.release(&fleet, &release, HELLO.bytes).await;
+        operator.plan(&fleet, &fleet.plan(sequence, &[&release])).await;
+        operator
+            .state("it runs", |state| state.apps.iter().any(|a| a.app == release.app && a.phase == Phase::Running))
+            .await;
+        assert!(get(port).await.ends_with("Hello, WASM!"));
+    }
 }

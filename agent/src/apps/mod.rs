@@ -8,6 +8,7 @@ mod board;
 mod doors;
 mod lines;
 mod load;
+mod passed;
 mod ports;
 mod probe;
 mod task;

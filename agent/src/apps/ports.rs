@@ -11,11 +11,15 @@ use dunlin_core::wire::{AppName, Protocol};
 use dunlin_host::PortSocket;
 use tokio::net::{TcpListener, UdpSocket};
 
+use super::passed;
+
 /// Published ports and whose they are. They stay open while apps come and go: a connection that
 /// arrives in between waits in the kernel for the next one to accept it.
 #[derive(Clone, Debug)]
 pub(crate) struct Ports {
     bind: IpAddr,
+    /// What the service manager opened. It stays open whatever apps come and go: it can't be had again.
+    passed: Arc<BTreeMap<(Protocol, u16), PortSocket>>,
     open: Arc<Mutex<BTreeMap<(Protocol, u16), Open>>>,
 }
 
@@ -27,7 +31,14 @@ struct Open {
 
 impl Ports {
     pub(crate) fn new(bind: IpAddr) -> Self {
-        Self { bind, open: Arc::default() }
+        let mut of_manager = BTreeMap::new();
+        for socket in passed::sockets() {
+            match name(&socket) {
+                Ok(name) => _ = of_manager.insert(name, socket),
+                Err(error) => tracing::warn!("a socket of the service manager has no port: {error}"),
+            }
+        }
+        Self { bind, passed: Arc::new(of_manager), open: Arc::default() }
     }
 
     /// An app's socket on this port of the board; without one, on a port of loopback that
@@ -49,7 +60,10 @@ impl Ports {
                 false => Err(format!("{} is already published by {}", told(), open.app)),
             };
         }
-        let bound = bind(protocol, (self.bind, port).into()).await;
+        let bound = match self.passed.get(&(protocol, port)) {
+            Some(passed) => Ok(passed.clone()),
+            None => bind(protocol, (self.bind, port).into()).await,
+        };
         let socket = bound.map_err(|error| format!("{} cannot be published: {error}", told()))?;
         self.lock().insert((protocol, port), Open { app: app.clone(), socket: socket.clone() });
         Ok(socket)
@@ -64,6 +78,13 @@ impl Ports {
         // A map of sockets cannot be left half-changed by a panic.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn name(socket: &PortSocket) -> io::Result<(Protocol, u16)> {
+    Ok(match socket {
+        PortSocket::Tcp(listener) => (Protocol::Tcp, listener.local_addr()?.port()),
+        PortSocket::Udp(socket) => (Protocol::Udp, socket.local_addr()?.port()),
+    })
 }
 
 async fn bind(protocol: Protocol, address: SocketAddr) -> io::Result<PortSocket> {
