@@ -27,3 +27,19 @@ fn the_example_of_a_boards_configuration_is_one() {
     assert_eq!(config.device.as_str(), "pi-kitchen-1");
     assert_eq!(config.broker.credentials.unwrap().password, "secret");
 }
+
+#[test]
+fn the_example_that_packages_bring_is_one_with_and_without_what_is_commented_out() {
+    let example = include_str!("../../cross/debian/agent.toml");
+    // Its first two lines are about itself.
+    let all = example.lines().skip(2).map(|line| line.strip_prefix("# ").unwrap_or(line));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("secrets")).unwrap();
+    std::fs::write(dir.path().join("secrets/password"), "secret\n").unwrap();
+    let path = dir.path().join("agent.toml");
+    for text in [example.into(), all.collect::<Vec<_>>().join("\n")] {
+        std::fs::write(&path, &text).unwrap();
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.directories.is_empty(), text == example);
+    }
+}
