@@ -101,6 +101,7 @@ impl Trial {
 
 /// One step towards the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are a few of them, and they are gone at once")]
 pub enum Action {
     /// Get and verify a release.
     FetchRelease {
