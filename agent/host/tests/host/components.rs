@@ -55,6 +55,35 @@ async fn files_are_files() {
     assert!(matches!(ended, Ended::Exited(0)), "{ended:?} {:?}", record.now());
 }
 
+/// As `wasm-tools component new --adapt` makes them: four core modules, of which one is the adapter.
+#[tokio::test]
+async fn modules_for_preview_1_run_wrapped_as_components() {
+    use wasi_preview1_component_adapter_provider as adapter;
+
+    let wrapped = |module: &[u8]| {
+        let (name, bytes) =
+            (adapter::WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, adapter::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER);
+        let mut encoder = wit_component::ComponentEncoder::default();
+        compile(&encoder.module(module).unwrap().adapter(name, bytes).unwrap().encode().unwrap())
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let data =
+        || Directory { host: dir.path().to_owned(), guest: "/data".to_owned(), read_only: false, bytes_max: None };
+    for (guest_program, says) in [
+        (dunlin_guests::ENV, "/data\nNAME=value\n"),
+        (dunlin_guests::FILES, "files: ok\n"),
+        (dunlin_guests::CLOCK, "clock: ok\n"),
+    ] {
+        let (guest, record) = guest(&[guest_program.name, "/data"]);
+        let env = vec![("NAME".to_owned(), "value".to_owned())];
+        let guest = Guest { env, directories: vec![data()], ..guest };
+        let ended = soon(dunlin_host::run(&wrapped(guest_program.bytes), guest)).await;
+        let said = record.now();
+        assert!(matches!(ended, Ended::Exited(0)), "{}: {ended:?} {said:?}", guest_program.name);
+        assert!(said.stdout.ends_with(says), "{}: {said:?}", guest_program.name);
+    }
+}
+
 #[tokio::test]
 async fn the_environment_and_the_clock_are_there() {
     let (mut guest, record) = guest(&["env", "one", "two"]);
