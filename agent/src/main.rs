@@ -67,6 +67,9 @@ fn run_agent(path: &std::path::Path) -> anyhow::Result<u8> {
     let config = Config::load(path)?;
     let problems = config.problems();
     anyhow::ensure!(problems.is_empty(), "{}: {}", path.display(), problems.join("; "));
+    if let Some(problem) = config.state_problem() {
+        tracing::error!("{}: {problem}", path.display());
+    }
     let runtime = runtime()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
@@ -84,7 +87,7 @@ fn run_agent(path: &std::path::Path) -> anyhow::Result<u8> {
 
 fn check(path: &std::path::Path) -> anyhow::Result<u8> {
     let config = Config::load(path)?;
-    let problems = config.problems();
+    let problems: Vec<_> = config.problems().into_iter().chain(config.state_problem()).collect();
     for problem in &problems {
         eprintln!("dunlin: {}: {problem}", path.display());
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
 mod common;
+#[path = "hostile/memory.rs"]
+mod memory;
 
 use std::{
     io,
@@ -276,7 +278,6 @@ async fn many_apps_sleep_on_one_board_and_each_wakes_when_it_is_wanted() {
     let (broker, fleet) = (broker::start(), Fleet::new("flock"));
     let mut board = Board::start(&fleet, &broker);
     let mut operator = Operator::connect(&fleet, &broker).await;
-    let before = resident_kib();
     let mut releases = Vec::new();
     for number in 0..count {
         let mut release = release(&format!("app-{number}"), 1, HELLO.bytes, Some(free_port()));
@@ -285,12 +286,14 @@ async fn many_apps_sleep_on_one_board_and_each_wakes_when_it_is_wanted() {
         releases.push(release);
     }
     let all: Vec<_> = releases.iter().collect();
+    let before = memory::held_by_all();
     operator.plan(&fleet, &fleet.plan(1, &all)).await;
     let asleep = |app: &AppState| app.phase == Phase::Asleep;
     for _ in 0..count {
         board.app("it sleeps", asleep).await;
     }
-    let each = resident_kib().saturating_sub(before) as f64 / count as f64;
+    // The broker's copies of what it carried are in it.
+    let each = (memory::held_by_all() - before) / count as isize / 1024;
     let mut times = Vec::new();
     for release in &releases {
         let start = Instant::now();
@@ -298,15 +301,8 @@ async fn many_apps_sleep_on_one_board_and_each_wakes_when_it_is_wanted() {
         times.push(start.elapsed());
     }
     times.sort();
-    println!("{count} apps: {each:.0} KiB each asleep, first answer {:?} at the median", times[times.len() / 2]);
+    println!("{count} apps: {each} KiB each asleep, first answer {:?} at the median", times[times.len() / 2]);
     for _ in 0..count {
         board.app("it is put away again", asleep).await;
     }
-}
-
-/// Of this whole process, the broker in it included.
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

@@ -120,12 +120,16 @@ impl Config {
                 problems.push(format!("[directories.{name}]: cannot open {}: {source}", path.display()));
             }
         }
-        if let Err(source) = fs::create_dir_all(&self.state_dir) {
-            problems.push(format!("`state`: cannot create {}: {source}", self.state_dir.display()));
-        } else if let Err(source) = tempfile::tempfile_in(&self.state_dir) {
-            problems.push(format!("`state`: cannot write into {}: {source}", self.state_dir.display()));
-        }
         problems
+    }
+
+    /// What is wrong with the state folder. A board that ran before goes on with what it has.
+    pub fn state_problem(&self) -> Option<String> {
+        let dir = self.state_dir.display();
+        let created = fs::create_dir_all(&self.state_dir).map_err(|source| format!("cannot create {dir}: {source}"));
+        let write =
+            |()| tempfile::tempfile_in(&self.state_dir).map_err(|source| format!("cannot write into {dir}: {source}"));
+        created.and_then(write).err().map(|problem| format!("`state`: {problem}"))
     }
 
     /// The root of trust that this board was given.
@@ -222,7 +226,7 @@ password = "secret"
         config.state_dir = "/proc/nowhere".into();
         config.broker.url = "mqtts://b".parse().unwrap();
         config.broker.tls.ca = Some("/nowhere/ca.pem".into());
-        let problems = config.problems();
+        let problems: Vec<_> = config.problems().into_iter().chain(config.state_problem()).collect();
         assert_eq!(problems.len(), 3, "{problems:?}");
         for (problem, names) in problems.iter().zip(["root.dunlin", "/nowhere/ca.pem", "/proc/nowhere"]) {
             assert!(problem.contains(names), "{problem}");

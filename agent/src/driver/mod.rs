@@ -30,6 +30,7 @@ use dunlin_core::{
         AppName, Assignment, DeviceId, Digest, Plan, Protocol, Root, Timestamp, Topic, Topics,
         bundle::Frame,
         plan::Labels,
+        sealed::OpeningKey,
         state::{AppState, DeviceState, NextState, Phase, PlanState},
     },
 };
@@ -121,7 +122,9 @@ impl Driver {
         let link = Link::new(config.broker, config.device.as_str(), Some(will));
         let (reports_in, reports) = mpsc::unbounded_channel();
         let (ports, clock) = (Ports::new(config.bind), Clock::start());
-        let key = identity::opening_key(store.disk(), &config.state_dir)?;
+        // Without it a board runs all that has no secrets.
+        let key = identity::opening_key(store.disk(), &config.state_dir);
+        let key = key.inspect_err(|failure| tracing::error!("no key for secrets: {failure}")).ok();
         let board = Board {
             apps: config.state_dir.join("apps"),
             directories: config.directories,
@@ -299,7 +302,7 @@ impl Driver {
             labels: self.labels.clone(),
             agent: env!("CARGO_PKG_VERSION").into(),
             root: self.root().version,
-            sealing_key: Some(self.around.board.key.public()),
+            sealing_key: self.around.board.key.as_ref().map(OpeningKey::public),
             plan: plan.map(|plan| PlanState { sequence: plan.sequence, digest: plan.digest() }),
             apps: self.assignments().iter().map(|assignment| self.app_state(assignment)).collect(),
             refused: None,

@@ -1,13 +1,23 @@
-//! How much a test's own thread holds: the agent is on it, brokers and proxies are on others.
+//! How much a test's own thread holds: the agent is on it, brokers and proxies are on others. And how much all do.
+
+#![allow(dead_code, unreachable_pub, reason = "each test takes what it needs of this")]
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
+    sync::atomic::{AtomicIsize, Ordering},
 };
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
     static MOST: Cell<isize> = const { Cell::new(0) };
+}
+
+static HELD_BY_ALL: AtomicIsize = AtomicIsize::new(0);
+
+/// Bytes that all threads of this process hold.
+pub fn held_by_all() -> isize {
+    HELD_BY_ALL.load(Ordering::Relaxed)
 }
 
 /// The system's allocator, counted for each thread.
@@ -17,6 +27,7 @@ pub struct Counted;
 static ALLOCATOR: Counted = Counted;
 
 fn count(bytes: isize) {
+    HELD_BY_ALL.fetch_add(bytes, Ordering::Relaxed);
     // A thread that is ending has no counters any more.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + bytes);
