@@ -7,6 +7,7 @@ use std::{fmt, io};
 use thiserror::Error;
 use tokio::io::AsyncRead;
 
+use crate::bus::Bus;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::grants::Grants;
@@ -26,6 +27,8 @@ pub struct Guest {
     pub listeners: Vec<Listener>,
     /// What it may reach by sockets that it opens itself.
     pub grants: Grants,
+    /// What carries its messages: without one it has nobody to tell anything.
+    pub bus: Option<Box<dyn Bus>>,
     /// What it may use. Call depth and stack are those that the program was compiled with.
     pub limits: Limits,
     /// Who is told what it does.
@@ -44,6 +47,7 @@ impl Default for Guest {
             directories: Vec::new(),
             listeners: Vec::new(),
             grants: Grants::default(),
+            bus: None,
             limits: Limits::default(),
             observer: Box::new(Silent),
             usage: Arc::default(),

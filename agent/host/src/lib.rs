@@ -23,6 +23,7 @@
 //! }
 //! ```
 
+mod bus;
 mod engine;
 mod fault;
 mod fds;
@@ -38,6 +39,7 @@ mod rejected;
 mod run;
 mod state;
 
+pub use bus::{Bus, Message, NotTaken};
 pub use engine::Program;
 pub use fault::{Fault, FaultKind};
 pub use gate::Gate;

@@ -9,6 +9,7 @@ use std::task::Poll;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::bus::Mailbox;
 use crate::fault::{Fault, FaultKind};
 use crate::fds::{Fds, Interest, Permits};
 use crate::guest::{Guest, NotStarted, Observer, Stream};
@@ -24,6 +25,7 @@ pub(crate) struct State {
     pub(crate) env: Vec<String>,
     pub(crate) fds: Fds,
     pub(crate) permits: Permits,
+    pub(crate) mailbox: Option<Mailbox>,
     pub(crate) console: Console,
     /// The linear memory exported as `memory`, if there is one.
     pub(crate) memory: Option<wasmi::Memory>,
@@ -48,7 +50,7 @@ pub(crate) enum Suspended {
 
 impl State {
     pub(crate) fn new(guest: Guest) -> Result<Self, NotStarted> {
-        let Guest { args, env, stdin, directories, listeners, grants, limits, observer, usage } = guest;
+        let Guest { args, env, stdin, directories, listeners, grants, bus, limits, observer, usage } = guest;
         let listen_fds = (!listeners.is_empty()).then(|| format!("LISTEN_FDS={}", listeners.len()));
         let env = env
             .into_iter()
@@ -66,6 +68,7 @@ impl State {
             env,
             fds,
             permits,
+            mailbox: bus.map(Mailbox::new),
             console: Console::new(observer),
             memory: None,
             suspended: None,
@@ -82,9 +85,9 @@ impl State {
     /// Until the first of what the guest waits for.
     pub(crate) async fn wait(&mut self) {
         #[cfg(feature = "components")]
-        let Self { wait, fds, p2, .. } = self;
+        let Self { wait, fds, mailbox, p2, .. } = self;
         #[cfg(not(feature = "components"))]
-        let Self { wait, fds, .. } = self;
+        let Self { wait, fds, mailbox, .. } = self;
         if let Some(job) = &mut wait.job {
             let outcome = job.await.unwrap_or_else(|error| Err(io::Error::other(error)));
             (wait.job, wait.finished) = (None, Some(outcome));
@@ -104,6 +107,9 @@ impl State {
                 if fds.poll_ready(fd, interest, cx).is_ready() {
                     return Poll::Ready(());
                 }
+            }
+            if wait.message && mailbox.as_mut().is_some_and(|mailbox| mailbox.bus.poll_ready(cx).is_ready()) {
+                return Poll::Ready(());
             }
             #[cfg(feature = "components")]
             if p2.poll(fds, cx).is_ready() {
@@ -128,6 +134,8 @@ pub(crate) struct Wait {
     /// Descriptors. The allocation is kept from one wait to the next.
     pub(crate) on: Vec<(u32, Interest)>,
     pub(crate) until: Option<Instant>,
+    /// A message.
+    pub(crate) message: bool,
     /// Its next turn, when the others had theirs.
     pub(crate) turn: bool,
     /// When the call was first tried: what relative timeouts count from.
@@ -150,6 +158,7 @@ impl Wait {
     pub(crate) fn clear(&mut self) {
         self.on.clear();
         self.until = None;
+        self.message = false;
         self.turn = false;
     }
 }

@@ -6,6 +6,7 @@
 //! knows that it will not wait.
 
 mod args;
+mod bus;
 pub(crate) mod clock;
 pub(crate) mod dir;
 mod errno;

@@ -1,15 +1,18 @@
-//! The one table of preview 1: every function, its type, and what does it.
+//! The one table of what modules import: every function, its type, and what does it.
 
 use std::fmt::Write as _;
 
 use wasmi::{Caller, Extern, ExternType, Func, FuncType, ImportType, Module, Store, ValType};
 
 use super::{Args, Call, Cx, Outcome, Run, enter};
-use super::{args, clock, dir, fd, file, io, path, poll, proc, random, sock, sockets};
+use super::{args, bus, clock, dir, fd, file, io, path, poll, proc, random, sock, sockets};
 use crate::rejected::Rejected;
 use crate::state::State;
 
-pub(super) const MODULE: &str = "wasi_snapshot_preview1";
+/// The modules that a guest imports from, and what is in each: the standard's, with the socket extensions, and
+/// our own.
+const MODULES: &[(&str, &[&[Function]])] =
+    &[("wasi_snapshot_preview1", &[FUNCTIONS, sockets::FUNCTIONS]), (bus::MODULE, &[bus::FUNCTIONS])];
 
 macro_rules! table {
     ($vis:vis const $table:ident; $($name:ident($($param:ident: $ty:ident),*) $(-> $result:ident)? = $does:path;)*) => {
@@ -142,12 +145,12 @@ pub struct FunctionInfo {
 /// Every function that this host offers to guests. Some names stand there several times: socket
 /// extensions gave them other parameters.
 pub fn functions() -> impl Iterator<Item = FunctionInfo> {
-    all().map(|Function { name, .. }| FunctionInfo { module: MODULE, name })
+    all().map(|(module, Function { name, .. })| FunctionInfo { module, name })
 }
 
-/// The standard's functions, and those of the socket extensions.
-pub(super) fn all() -> impl Iterator<Item = &'static Function> {
-    FUNCTIONS.iter().chain(sockets::FUNCTIONS)
+/// Each with the module that it is imported from.
+pub(super) fn all() -> impl Iterator<Item = (&'static str, &'static Function)> {
+    MODULES.iter().flat_map(|(module, parts)| parts.iter().copied().flatten().map(|function| (*module, function)))
 }
 
 /// What a module imports, in its order.
@@ -170,10 +173,8 @@ impl Imports {
 fn find(import: &ImportType<'_>) -> Result<&'static Function, Rejected> {
     let unknown = || Rejected::UnknownImport { module: import.module().to_owned(), name: import.name().to_owned() };
     let ExternType::Func(wanted) = import.ty() else { return Err(unknown()) };
-    if import.module() != MODULE {
-        return Err(unknown());
-    }
-    let named = all().filter(|function| function.name == import.name()).collect::<Vec<_>>();
+    let named = all().filter(|(module, function)| (*module, function.name) == (import.module(), import.name()));
+    let named = named.map(|(_, function)| function).collect::<Vec<_>>();
     if named.is_empty() {
         return Err(unknown());
     }

@@ -120,7 +120,8 @@ impl Wasi {
 
     /// One attempt at a call.
     pub(super) fn attempt(&mut self, name: &str, args: &[u64]) -> Outcome {
-        let function = all().find(|function| function.name == name && function.params.len() == args.len());
+        let mut functions = all().map(|(_, function)| function);
+        let function = functions.find(|function| function.name == name && function.params.len() == args.len());
         let function = function.unwrap_or_else(|| panic!("no {name} of {} parameters", args.len()));
         let mut all = Args::default();
         all[..args.len()].copy_from_slice(args);

@@ -1,5 +1,6 @@
 //! Each family of functions against the WASI documents, called as a guest calls them.
 
+mod bus;
 mod dir;
 mod disk;
 mod escape;

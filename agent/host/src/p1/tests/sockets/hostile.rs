@@ -181,7 +181,8 @@ proptest! {
             dialect.open(&mut wasi, v4(0), ty).unwrap();
         }
         wasi.memory[..memory.len()].copy_from_slice(&memory);
-        let functions = all().filter(|function| function.name.starts_with("sock_")).collect::<Vec<_>>();
+        let functions = all().map(|(_, function)| function);
+        let functions = functions.filter(|function| function.name.starts_with("sock_")).collect::<Vec<_>>();
         for (index, args) in calls {
             let function = functions[index % functions.len()];
             let mut args = args[..function.params.len()].to_vec();
