@@ -139,6 +139,28 @@ pub const OUTBOX_MESSAGES_MAX: usize = 256;
 /// Messages handed to the broker and not yet acknowledged.
 pub const INFLIGHT_MAX: usize = 8;
 
+/// Topics that an app may hear: each is a subscription at every reconnect.
+pub const TOPICS_IN_MAX: usize = 16;
+
+/// Bytes of one message that an app publishes or hears. A reading is far less, and what is more is a file.
+pub const APP_MESSAGE_BYTES_MAX: usize = 4 * 1024;
+
+/// Messages that an app may publish a second: ten apps that do so stay below what a slow line carries.
+pub const APP_MESSAGES_PER_SECOND: u32 = 10;
+
+/// Messages that an app may publish at once.
+pub const APP_MESSAGES_AT_ONCE: u32 = 20;
+
+/// Messages of one app that wait until the outbox takes them, 128 KiB at most; then it is told to wait itself.
+pub const APP_MESSAGES_WAITING_MAX: usize = 32;
+
+/// Messages in the outbox up to which apps' messages are put there too. What a board says of itself never has more
+/// of theirs before it than this.
+pub const APP_OUTBOX_MAX: usize = INFLIGHT_MAX;
+
+/// Messages that wait until an app hears them; of more the oldest goes, and is counted.
+pub const APP_INBOX_MAX: usize = 16;
+
 /// Lines that an app may print a second; more are dropped, counted and said.
 ///
 /// A line is some hundred bytes on its way to the log: this keeps a chatty guest below 64 KB/s.

@@ -8,7 +8,7 @@ use crate::{
     refusal::ensure,
     wire::{
         Asks, Assignment, Digest, EnvName, Health, Listen, Mount, MountName, Protocol, Publish, Reach, Release,
-        Restart, Sealed, Start, encode,
+        Restart, Sealed, Start, TopicName, encode,
     },
 };
 
@@ -63,6 +63,10 @@ pub struct Setup {
     pub data_bytes: u64,
     /// Directories of the board that it may use.
     pub mounts: Vec<Mount>,
+    /// Topics of its own that it may publish under.
+    pub topics_out: Vec<TopicName>,
+    /// Topics of its own that it hears.
+    pub topics_in: Vec<TopicName>,
     /// Linear memory in bytes.
     pub memory_bytes: u64,
     /// How to tell that it is well.
@@ -127,6 +131,8 @@ pub fn admit(policy: &Policy, release: &Release, assignment: &Assignment) -> Res
         resolve: asks.resolve,
         data_bytes: data,
         mounts: asks.mounts.clone(),
+        topics_out: asks.topics_out.clone(),
+        topics_in: asks.topics_in.clone(),
         memory_bytes: if memory == 0 { limits::GUEST_MEMORY_BYTES.min(policy.memory_bytes_max) } else { memory },
         health: release.health.clone(),
         restart: release.restart,
@@ -164,6 +170,10 @@ pub fn widening(granted: Option<&Asks>, asks: &Asks) -> Option<String> {
             more.push(format!("{what} the directory {}", mount.name));
         }
     }
+    let new_out = asks.topics_out.iter().filter(|name| !granted.topics_out.contains(name));
+    more.extend(new_out.map(|name| format!("publishing under {name}")));
+    let new_in = asks.topics_in.iter().filter(|name| !granted.topics_in.contains(name));
+    more.extend(new_in.map(|name| format!("hearing {name}")));
     let new_env = asks.env.iter().filter(|(name, _)| granted.env.iter().all(|(known, _)| known != name));
     more.extend(new_env.map(|(name, _)| format!("environment variable {name}")));
     if asks.memory_bytes > granted.memory_bytes {

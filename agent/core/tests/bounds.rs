@@ -218,6 +218,9 @@ mod release_ {
         takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.connect = hosts(n)));
         let mounts = |n| (1..=n).map(|i| Mount { name: name(&format!("m{i}")), write: false }).collect();
         takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.mounts = mounts(n)));
+        let topics = |n| (1..=n).map(|i| name(&format!("t{i}"))).collect();
+        takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.topics_out = topics(n)));
+        takes_up_to(limits::TOPICS_IN_MAX, bad, |n| with(|r| r.asks.topics_in = topics(n)));
         takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.env = env(n)));
         takes_up_to(limits::LIST_MAX, bad, |n| with(|r| r.asks.args = vec![String::new(); n]));
         takes_up_to(limits::TEXT_BYTES_MAX, bad, |n| with(|r| r.asks.env = vec![(name("V"), Some(text(n)))]));
@@ -236,6 +239,8 @@ mod release_ {
             with(|r| r.asks.listen.push(listen(1, Some(8080)))),
             with(|r| r.asks.env.push((name("SITE"), None))),
             with(|r| r.asks.args.push("\0".into())),
+            with(|r| r.asks.topics_out = vec![name("t"), name("t")]),
+            with(|r| r.asks.topics_in = vec![name("t"), name("t")]),
             with(|r| r.asks.memory_bytes = limits::GUEST_MEMORY_BYTES_MAX + 1),
             with(|r| r.health.probe = Probe::Tcp { port: 7879 }),
             with(|r| r.health.interval_ms = 0),

@@ -56,6 +56,8 @@ fn full_release() -> Release {
     release.asks.resolve = true;
     release.asks.data_bytes = 1 << 20;
     release.asks.mounts = vec![Mount { name: name("media"), write: true }];
+    release.asks.topics_out = vec![name("room.temperature")];
+    release.asks.topics_in = vec![name("set-point"), name("mode")];
     release.asks.memory_bytes = 8 << 20;
     release.health.probe = Probe::Http { port: 7878, path: "/health".into(), status: 204 };
     release.restart = Restart::OnFailure;

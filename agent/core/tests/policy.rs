@@ -217,11 +217,13 @@ fn data_and_directories_are_those_that_the_device_has() {
 }
 
 #[test]
-fn reaching_further_and_keeping_more_is_asking_for_more() {
+fn reaching_further_keeping_more_and_saying_more_is_asking_for_more() {
     let asks = Asks {
         connect: vec![name("db.example:5432")],
         data_bytes: 1000,
         mounts: vec![Mount { name: name("media"), write: false }],
+        topics_out: vec![name("temperature")],
+        topics_in: vec![name("set-point")],
         ..Asks::default()
     };
     assert_eq!(widening(Some(&asks), &asks), None);
@@ -235,6 +237,8 @@ fn reaching_further_and_keeping_more_is_asking_for_more() {
             "writing to the directory media",
         ),
         (Asks { mounts: vec![Mount { name: name("etc"), write: false }], ..asks.clone() }, "reading the directory etc"),
+        (Asks { topics_out: vec![name("set-point")], ..asks.clone() }, "publishing under set-point"),
+        (Asks { topics_in: vec![name("temperature")], ..asks.clone() }, "hearing temperature"),
     ] {
         assert_eq!(widening(Some(&asks), &more).as_deref(), Some(what));
     }

@@ -11,7 +11,7 @@ use dunlin::config::units::{ByteSize, Span};
 use dunlin_core::{
     limits,
     wire::{
-        AppName, Asks, EnvName, Health, Listen, Mount, Probe, Protocol, Reach, Restart, Start, Version,
+        AppName, Asks, EnvName, Health, Listen, Mount, Probe, Protocol, Reach, Restart, Start, TopicName, Version,
         release::check_url,
     },
 };
@@ -62,6 +62,10 @@ struct Raw {
     data: Option<Spanned<ByteSize>>,
     #[serde(default)]
     directories: Vec<Spanned<Directory>>,
+    #[serde(default)]
+    topics_out: Vec<Spanned<TopicName>>,
+    #[serde(default)]
+    topics_in: Vec<Spanned<TopicName>>,
     #[serde(default)]
     env: BTreeMap<EnvName, Spanned<String>>,
     #[serde(default)]
@@ -206,6 +210,8 @@ impl App {
             resolve: raw.resolve,
             data_bytes: raw.data.as_ref().map_or(0, |data| data.get_ref().0),
             mounts: mounts(&raw, &source)?,
+            topics_out: topics(&raw.topics_out, limits::LIST_MAX, "topics to publish under", &source)?,
+            topics_in: topics(&raw.topics_in, limits::TOPICS_IN_MAX, "topics to hear", &source)?,
             listen,
         };
         let start = start(&raw, &asks.listen, &source)?;
@@ -290,6 +296,20 @@ fn mounts(raw: &Raw, source: &Source<'_>) -> Result<Vec<Mount>> {
         mounts.push(mount.clone());
     }
     Ok(mounts)
+}
+
+fn topics(names: &[Spanned<TopicName>], max: usize, what: &str, source: &Source<'_>) -> Result<Vec<TopicName>> {
+    let mut topics = Vec::new();
+    for name in names {
+        if topics.contains(name.get_ref()) {
+            return Err(source.at(name.span(), format_args!("{} is there twice", name.get_ref())));
+        }
+        if topics.len() == max {
+            return Err(source.at(name.span(), format_args!("{} {what}: at most {max} can be", names.len())));
+        }
+        topics.push(name.get_ref().clone());
+    }
+    Ok(topics)
 }
 
 fn environment(raw: &Raw, source: &Source<'_>) -> Result<Vec<(EnvName, Option<String>)>> {

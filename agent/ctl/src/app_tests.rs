@@ -23,6 +23,8 @@ fn the_whole_file_becomes_what_it_says() {
         resolve = true
         data = "1MiB"
         directories = ["media", "music:rw"]
+        topics-out = ["temperature", "alarm"]
+        topics-in = ["set-point"]
         env = { GREETING = "Hello" }
         required-env = ["ADMIN"]
         args = ["-v", "x y"]
@@ -54,6 +56,9 @@ fn the_whole_file_becomes_what_it_says() {
     assert_eq!(app.asks.data_bytes, 1 << 20);
     let mount = |name: &str, write| Mount { name: name.parse().unwrap(), write };
     assert_eq!(app.asks.mounts, [mount("media", false), mount("music", true)]);
+    let names = |topics: &[TopicName]| topics.iter().map(TopicName::to_string).collect::<Vec<_>>();
+    assert_eq!(names(&app.asks.topics_out), ["temperature", "alarm"]);
+    assert_eq!(names(&app.asks.topics_in), ["set-point"]);
     let env = [("ADMIN".parse().unwrap(), None), ("GREETING".parse().unwrap(), Some("Hello".into()))];
     assert_eq!(app.asks.env, env);
     assert_eq!(app.asks.args, ["-v", "x y"]);
@@ -95,6 +100,8 @@ fn every_mistake_has_its_place_and_its_name() {
         ("directories = [\"a:x\"]", ":4:15: \"a:x\" is not NAME, NAME:ro or NAME:rw"),
         ("directories = [\"a\", \"a:rw\"]", ":4:21: a is there twice"),
         ("data = \"1MiB\"\ndirectories = [\"data\"]", ":5:16: data is the app's own directory"),
+        ("topics-out = [\"a\", \"a\"]", ":4:20: a is there twice"),
+        ("topics-in = [\"a/b\"]", ":4:14: \"a/b\" is not a topic's name"),
         ("publish = [\"1:70000\"]", ":4:12: \"70000\" is not a port"),
         ("publish = [\"1:2\",\n\"3:2\"]", ":5:1: the app listens on 2 twice"),
         ("publish = [\"1:2\", \"1:3\"]", ":4:19: the board's port 1 is given twice"),
@@ -138,6 +145,13 @@ fn lists_and_texts_have_the_bounds_of_the_documents() {
     assert!(parse(&args(limits::LIST_MAX)).is_ok());
     let error = parse(&args(limits::LIST_MAX + 1)).unwrap_err().to_string();
     assert!(error.contains("65 arguments: at most 64 can be"), "{error}");
+    let topics = |count| {
+        let names = (0..count).map(|number| format!("\"t{number}\"")).collect::<Vec<_>>();
+        format!("topics-in = [{}]", names.join(", "))
+    };
+    assert!(parse(&topics(limits::TOPICS_IN_MAX)).is_ok());
+    let error = parse(&topics(limits::TOPICS_IN_MAX + 1)).unwrap_err().to_string();
+    assert!(error.contains("17 topics to hear: at most 16 can be"), "{error}");
     let long = format!("args = [\"{}\"]", "x".repeat(limits::TEXT_BYTES_MAX + 1));
     assert!(parse(&long).unwrap_err().to_string().contains(":4:9: 4097 bytes of text"));
 }

@@ -42,7 +42,9 @@ impl Devices {
             | Topic::Blob(..)
             | Topic::Want(_)
             | Topic::Event(_)
-            | Topic::Log(..) => return None,
+            | Topic::Log(..)
+            | Topic::Out(..)
+            | Topic::In(..) => return None,
         };
         let seen = self.0.entry(device.clone()).or_default();
         match (is_state, payload.is_empty()) {

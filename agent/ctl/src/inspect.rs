@@ -252,6 +252,8 @@ fn release_lines(release: &Release) -> Vec<String> {
         let how = if mount.write { "reads and writes" } else { "reads" };
         lines.push(format!("mounts   {}, {how}", mount.name));
     }
+    lines.extend(asks.topics_out.iter().map(|name| format!("says     {name}")));
+    lines.extend(asks.topics_in.iter().map(|name| format!("hears    {name}")));
     for (name, value) in &asks.env {
         let value = value.as_ref().map_or_else(|| "must be given".into(), |value| format!("{value:?}"));
         lines.push(format!("env      {name}: {value}"));

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use bitmap::Bitmap;
 pub use digest::{Digest, PublicKey, SealingKey};
 pub use envelope::{Envelope, Kind, Signature};
-pub use name::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, MountName, Reach, Version};
+pub use name::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, MountName, Reach, TopicName, Version};
 pub use plan::{Assignment, Plan, Publish, ReleaseRef, Selector, Term};
 pub use release::{Asks, Health, Listen, Module, Mount, Probe, Protocol, Release, Restart, Start, World};
 pub use root::{Floor, ReleaseRole, Role, Root};

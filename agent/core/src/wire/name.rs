@@ -104,6 +104,11 @@ name!(
     MountName, "a directory's name", b"-_.", "a-z A-Z 0-9 - _ ."
 );
 
+name!(
+    /// What an app publishes or hears: one level of a topic, because some brokers take few.
+    TopicName, "a topic's name", b"-_.", "a-z A-Z 0-9 - _ ."
+);
+
 /// Whom an app connects to: `db.example:5432`, `10.0.0.0/8:1024-2047`, `[::1]:80`, `*:443`.
 ///
 /// Documents and decisions know it as text. It is understood where it is obeyed and, before that,

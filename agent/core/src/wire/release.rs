@@ -4,7 +4,8 @@ use alloc::{string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, Digest, Document, EnvName, Kind, MountName, Reach, Version, check_count, check_text, check_unique,
+    AppName, Digest, Document, EnvName, Kind, MountName, Reach, TopicName, Version, check_count, check_text,
+    check_unique,
 };
 use crate::{Refusal, limits, refusal::ensure};
 
@@ -72,6 +73,10 @@ pub struct Asks {
     pub data_bytes: u64,
     /// Directories of the board that it uses, by the names that the board's owner gave them.
     pub mounts: Vec<Mount>,
+    /// Topics of its own that it publishes under.
+    pub topics_out: Vec<TopicName>,
+    /// Topics of its own that it hears.
+    pub topics_in: Vec<TopicName>,
     /// Environment variables, with the values that they have where a deploy gives none.
     pub env: Vec<(EnvName, Option<String>)>,
     /// Arguments.
@@ -251,6 +256,10 @@ impl Document for Release {
         check_unique(asks.mounts.iter().map(|mount| &mount.name), "a directory")?;
         let hidden = asks.data_bytes > 0 && asks.mounts.iter().any(|mount| mount.name.as_str() == "data");
         ensure!(!hidden, Malformed, "two directories called data: its own and the board's");
+        check_count(asks.topics_out.len(), limits::LIST_MAX, "topics to publish under")?;
+        check_unique(asks.topics_out.iter(), "a topic to publish under")?;
+        check_count(asks.topics_in.len(), limits::TOPICS_IN_MAX, "topics to hear")?;
+        check_unique(asks.topics_in.iter(), "a topic to hear")?;
         check_count(asks.env.len(), limits::LIST_MAX, "environment variables")?;
         check_unique(asks.env.iter().map(|(name, _)| name), "an environment variable")?;
         for (name, value) in &asks.env {

@@ -3,7 +3,7 @@
 use alloc::{format, string::String};
 use serde::{Deserialize, Serialize};
 
-use super::{AppName, DeviceId, Digest, FleetName};
+use super::{AppName, DeviceId, Digest, FleetName, TopicName};
 
 /// The prefix of every topic where a configuration says nothing else.
 pub const PREFIX: &str = "dunlin/v1";
@@ -36,6 +36,10 @@ pub enum Topic {
     Event(DeviceId),
     /// Lines of an app's output.
     Log(DeviceId, AppName),
+    /// What an app publishes under a name that its release asked for.
+    Out(DeviceId, AppName, TopicName),
+    /// What an app hears under a name that its release asked for.
+    In(DeviceId, AppName, TopicName),
 }
 
 impl Topics {
@@ -57,6 +61,8 @@ impl Topics {
             Topic::State(device) => format!("{base}/device/{device}/state"),
             Topic::Event(device) => format!("{base}/device/{device}/event"),
             Topic::Log(device, app) => format!("{base}/device/{device}/log/{app}"),
+            Topic::Out(device, app, name) => format!("{base}/device/{device}/out/{app}/{name}"),
+            Topic::In(device, app, name) => format!("{base}/device/{device}/in/{app}/{name}"),
         }
     }
 
@@ -98,6 +104,8 @@ impl Topics {
                     "state" => Topic::State(device),
                     "event" => Topic::Event(device),
                     "log" => Topic::Log(device, levels.next()?.parse().ok()?),
+                    "out" => Topic::Out(device, levels.next()?.parse().ok()?, levels.next()?.parse().ok()?),
+                    "in" => Topic::In(device, levels.next()?.parse().ok()?, levels.next()?.parse().ok()?),
                     _ => return None,
                 }
             }
@@ -145,7 +153,9 @@ mod tests {
             Topic::Online(device.clone()),
             Topic::State(device.clone()),
             Topic::Event(device.clone()),
-            Topic::Log(device, "hello".parse().unwrap()),
+            Topic::Log(device.clone(), "hello".parse().unwrap()),
+            Topic::Out(device.clone(), "hello".parse().unwrap(), "room.temperature".parse().unwrap()),
+            Topic::In(device, "hello".parse().unwrap(), "set-point".parse().unwrap()),
         ]
         .into()
     }
@@ -178,6 +188,10 @@ mod tests {
             "device/pi/other",
             "device/a b/state",
             "device/pi/state/x",
+            "device/pi/out/hello",
+            "device/pi/out/hello/",
+            "device/pi/in/hello/+",
+            "device/pi/in/hello/a/b",
             &alloc::format!("blob/{digest}/4294967296"),
             &alloc::format!("blob/{digest}"),
         ] {

@@ -107,9 +107,14 @@ impl Board {
             Topic::Release(digest) => self.handle_release(digest, bytes, around),
             Topic::Blob(module, index) => self.handle_chunk(module, *index, bytes, around),
             // Roots that are not next, and what boards themselves say.
-            Topic::Root(_) | Topic::Want(_) | Topic::Online(_) | Topic::State(_) | Topic::Event(_) | Topic::Log(..) => {
-                Ok(())
-            }
+            Topic::Root(_)
+            | Topic::Want(_)
+            | Topic::Online(_)
+            | Topic::State(_)
+            | Topic::Event(_)
+            | Topic::Log(..)
+            | Topic::Out(..)
+            | Topic::In(..) => Ok(()),
         }
     }
 

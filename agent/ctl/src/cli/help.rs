@@ -43,6 +43,7 @@ app.toml, with only the first three required:
   data = \"1MiB\"                 # what it may keep in /data
   connect = [\"db.example:5432\"] # whom it reaches; resolve = true: any name
   directories = [\"media:rw\"]    # of the board's, seen as /media
+  topics-out = [\"temperature\"]  # what it publishes at the broker; topics-in: what it hears
   urls = [\"https://files.example/{app}/{sha256}.wasm\"]  # tried before the broker; {version} too
 
   [env]                         # a deploy may give other values
