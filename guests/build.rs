@@ -7,8 +7,23 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// The folders of this one that hold a guest.
-const GUESTS: &[&str] =
-    &["hello", "keep-alive", "spin", "eat-memory", "overflow", "trap", "panic", "exit", "env", "files", "clock"];
+const GUESTS: &[&str] = &[
+    "hello",
+    "keep-alive",
+    "telemetry",
+    "spin",
+    "eat-memory",
+    "overflow",
+    "trap",
+    "panic",
+    "exit",
+    "env",
+    "files",
+    "clock",
+];
+
+/// Those that hold what guests share.
+const SHARED: &[&str] = &["bus"];
 
 /// Those that are built as components.
 const COMPONENTS: &[&str] = &["plain-server", "command", "exit", "env", "files", "clock", "panic"];
@@ -53,8 +68,8 @@ fn build() -> Result<(), Box<dyn Error>> {
     for shared in ["../Cargo.toml", "../Cargo.lock", "../.cargo/config.toml", "../rust-toolchain.toml"] {
         println!("cargo::rerun-if-changed={shared}");
     }
-    for guest in GUESTS.iter().chain(COMPONENTS) {
-        println!("cargo::rerun-if-changed={guest}");
+    for folder in GUESTS.iter().chain(COMPONENTS).chain(SHARED) {
+        println!("cargo::rerun-if-changed={folder}");
     }
     compile(here, &built, MODULE_TARGET, GUESTS)?;
     compile(here, &built, COMPONENT_TARGET, COMPONENTS)?;

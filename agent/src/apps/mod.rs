@@ -8,6 +8,7 @@ mod board;
 mod doors;
 mod lines;
 mod load;
+mod messages;
 mod passed;
 mod ports;
 mod probe;
@@ -20,7 +21,7 @@ use dunlin_core::{
     policy::Setup,
     reconcile::{Last, Ran},
     trust::Verified,
-    wire::{AppName, Protocol, Release, ReleaseRef, Start, state::Phase},
+    wire::{AppName, Protocol, Release, ReleaseRef, Start, TopicName, state::Phase},
 };
 use dunlin_host::{Limits, Program, Reach};
 use tokio::{
@@ -32,6 +33,8 @@ use tokio::{
 use crate::agent::Watch;
 pub(crate) use board::{Board, reach};
 pub(crate) use load::{NotLoaded, load};
+use messages::Messages;
+pub(crate) use messages::Outgoing;
 pub(crate) use ports::Ports;
 use task::Task;
 
@@ -67,6 +70,7 @@ pub(crate) struct App {
     pub(crate) last: Last,
     /// Whether it has still to prove itself.
     pub(crate) on_trial: bool,
+    messages: Messages,
     drain: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
 }
@@ -113,6 +117,7 @@ pub(crate) struct Surroundings {
     pub(crate) ports: Ports,
     pub(crate) board: Arc<Board>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
+    pub(crate) outgoing: mpsc::UnboundedSender<Outgoing>,
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) clock: Clock,
 }
@@ -150,15 +155,28 @@ impl App {
         let asleep = !on_trial && matches!(spec.setup.start, Start::OnDemand { .. });
         let phase = if asleep { Phase::Asleep } else { Phase::Starting };
         let status = Status { phase, why: None, failures: 0, log: Vec::new() };
+        let (outgoing, clock) = (surroundings.outgoing.clone(), surroundings.clock);
+        let messages = Messages::new(release.app.clone(), &spec.setup, outgoing, clock);
         let (drain, drained) = oneshot::channel();
-        let task = tokio::spawn(Task::new(spec, apart, surroundings, status.clone()).run(drained));
-        Self { ran, release, status, last, on_trial, drain: Some(drain), task }
+        let task = Task::new(spec, apart, surroundings, status.clone(), messages.clone());
+        let task = tokio::spawn(task.run(drained));
+        Self { ran, release, status, last, on_trial, messages, drain: Some(drain), task }
     }
 
     /// The board's ports that lead to it.
     pub(crate) fn ports(&self, protocol: Protocol) -> Vec<u16> {
         let listen = self.last.setup.listen.iter().filter(|listen| listen.protocol == protocol);
         listen.filter_map(|listen| listen.host).collect()
+    }
+
+    /// The names under which it hears messages.
+    pub(crate) fn hears(&self) -> &[TopicName] {
+        &self.last.setup.topics_in
+    }
+
+    /// A message for it.
+    pub(crate) fn deliver(&self, name: &TopicName, payload: &[u8]) {
+        self.messages.deliver(name, payload);
     }
 
     /// Until its connections have ended, or their time is over; then it is gone.

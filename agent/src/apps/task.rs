@@ -17,6 +17,7 @@ use super::{
     limits,
     lines::{Lines, Tail},
     load::load,
+    messages::Messages,
     probe,
 };
 
@@ -30,6 +31,7 @@ pub(super) struct Task {
     /// Whether it stays behind sockets of its own until it is promoted.
     apart: bool,
     around: Surroundings,
+    messages: Messages,
     supervisor: Supervisor,
     reported: Status,
     /// Not kept while it is put away.
@@ -46,7 +48,7 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(mut spec: Spec, apart: bool, around: Surroundings, reported: Status) -> Self {
+    pub(super) fn new(mut spec: Spec, apart: bool, around: Surroundings, reported: Status, messages: Messages) -> Self {
         // Only spreads restarts: without randomness they are just not spread.
         let seed = getrandom::u64().unwrap_or_default();
         let supervisor = Supervisor::new(&spec.setup, spec.trial, seed, around.clock.now());
@@ -56,6 +58,7 @@ impl Task {
             path,
             apart,
             around,
+            messages,
             supervisor,
             reported,
             program,
@@ -178,6 +181,7 @@ impl Task {
             directories: self.around.board.directories(app, setup)?,
             listeners,
             grants: Grants { connect, within, resolve: setup.resolve, listen },
+            bus: self.messages.bus(),
             limits: limits(setup.memory_bytes),
             observer: Box::new(lines),
             usage: Arc::clone(&self.usage),

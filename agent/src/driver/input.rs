@@ -22,6 +22,7 @@ impl Driver {
         match input {
             Input::Link(event) => self.handle_link(event).await,
             Input::App(report) => self.handle_app(report).await,
+            Input::Message(message) => self.handle_outgoing(message),
             Input::Job(done) => self.handle_job(done),
             Input::Download(brought) => self.handle_download(brought),
             Input::Bundle(frame) => self.handle_bundle(frame).await,
@@ -55,6 +56,7 @@ impl Driver {
         self.around.watch.link(Ok(()));
         (self.connected, self.retains) = (true, abilities.retain);
         self.asked.clear();
+        self.heard.clear();
         self.link.subscribe(self.topics.format(&Topic::Root(self.roots.next_version())));
         self.link.subscribe(self.topics.format(&Topic::Plan));
         self.reporter.online(&mut self.link);
@@ -68,6 +70,7 @@ impl Driver {
             Some(Topic::Plan) => self.handle_plan(&payload).await,
             Some(Topic::Release(digest)) => self.handle_release(digest, payload).await,
             Some(Topic::Blob(module, index)) => self.handle_chunk(module, index, &payload),
+            Some(Topic::In(device, app, name)) if device == self.device => self.handle_incoming(&app, &name, &payload),
             // Nothing else was subscribed to: a broker that sends it anyway is not listened to.
             _ => tracing::debug!(topic, "not asked for"),
         }

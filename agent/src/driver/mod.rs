@@ -8,6 +8,7 @@ mod input;
 mod jobs;
 mod keep;
 mod life;
+mod messages;
 mod perform;
 mod spool;
 mod trouble;
@@ -21,6 +22,7 @@ use std::{
 use dunlin_core::{
     Code, Moment,
     collect::Good,
+    limits,
     policy::Policy,
     reconcile::{Actual, Ran},
     refusal::Refusal,
@@ -39,7 +41,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use crate::{
     Failure,
     agent::Watch,
-    apps::{App, Board, Clock, Ports, Report, Status, Surroundings},
+    apps::{App, Board, Clock, Outgoing, Ports, Report, Status, Surroundings},
     bundle::NotRead,
     config::Config,
     fetch::{Brought, Downloads, Fetch},
@@ -99,6 +101,10 @@ pub(crate) struct Driver {
     reverts: BTreeMap<AppName, Reverted>,
     around: Surroundings,
     reports: mpsc::UnboundedReceiver<Report>,
+    /// What apps publish.
+    outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    /// Topics of apps that were subscribed to in this session, and for which run.
+    heard: BTreeMap<Topic, Ran>,
     jobs: JoinSet<Done>,
     reporter: Reporter,
 }
@@ -107,6 +113,7 @@ pub(crate) struct Driver {
 pub(crate) enum Input {
     Link(link::Event),
     App(Report),
+    Message(Outgoing),
     Job(Done),
     Download(Brought),
     Bundle(Result<Frame, NotRead>),
@@ -121,6 +128,7 @@ impl Driver {
         let will = Reporter::will(&config.device, &topics);
         let link = Link::new(config.broker, config.device.as_str(), Some(will));
         let (reports_in, reports) = mpsc::unbounded_channel();
+        let (outgoing_in, outgoing) = mpsc::unbounded_channel();
         let (ports, clock) = (Ports::new(config.bind), Clock::start());
         // Without it a board runs all that has no secrets.
         let key = identity::opening_key(store.disk(), &config.state_dir);
@@ -162,8 +170,17 @@ impl Driver {
             trials: BTreeMap::new(),
             draining: JoinSet::new(),
             reverts: BTreeMap::new(),
-            around: Surroundings { ports, board: Arc::new(board), reports: reports_in, watch, clock },
+            around: Surroundings {
+                ports,
+                board: Arc::new(board),
+                reports: reports_in,
+                outgoing: outgoing_in,
+                watch,
+                clock,
+            },
             reports,
+            outgoing,
+            heard: BTreeMap::new(),
             jobs: JoinSet::new(),
             reporter,
         })
@@ -203,9 +220,11 @@ impl Driver {
         };
         // Those that are done need only to be forgotten.
         while self.draining.try_join_next().is_some() {}
+        let has_room = self.link.waiting() < limits::APP_OUTBOX_MAX;
         tokio::select! {
             event = self.link.next() => Input::Link(event),
             Some(report) = self.reports.recv() => Input::App(report),
+            Some(message) = self.outgoing.recv(), if has_room => Input::Message(message),
             Some(done) = self.jobs.join_next() => Input::Job(done.unwrap_or(Done::Lost)),
             frame = self.spool.next() => Input::Bundle(frame),
             Some(brought) = self.downloads.next() => Input::Download(brought),

@@ -26,6 +26,7 @@ impl Driver {
             self.perform(action);
         }
         self.fetch();
+        self.listen();
         self.empty_spool();
         self.tidy(&references);
         self.report();

@@ -314,6 +314,16 @@ impl Operator {
         .await
     }
 
+    /// Waits for a message on a topic that is followed.
+    pub async fn message(&mut self, what: &str, topic: &Topic, mut matches: impl FnMut(&[u8]) -> bool) {
+        let wanted = self.topics.format(topic);
+        self.until(what, |event| {
+            let link::Event::Message { topic, payload } = event else { return None };
+            (*topic == wanted && matches(payload)).then_some(())
+        })
+        .await;
+    }
+
     /// Publishes under one of the fleet's topics, retained, and waits until the broker has it.
     pub async fn publish(&mut self, topic: &Topic, payload: impl Into<Bytes>) {
         let receipt = self.link.publish(self.topics.format(topic), payload, true);
