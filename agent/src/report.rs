@@ -142,7 +142,7 @@ impl Reporter {
     }
 }
 
-/// A state within what the broker takes: first without the apps' sentences, then without the apps.
+/// A state within what the broker takes: first without the apps' words, then without the apps and the key.
 fn fitting(mut state: DeviceState, room: usize) -> DeviceState {
     // Our own types always have a JSON form.
     let bytes = |state: &DeviceState| serde_json::to_vec(state).map_or(0, |json| json.len());
@@ -153,10 +153,11 @@ fn fitting(mut state: DeviceState, room: usize) -> DeviceState {
     let note = format!("it takes {room} bytes of the {whole} of this state: it is cut short");
     state.broker.push(note.clone());
     for app in &mut state.apps {
-        app.why = None;
-        app.next.iter_mut().for_each(|next| next.why = None);
+        (app.why, app.log) = (None, Vec::new());
+        app.next.iter_mut().for_each(|next| (next.why, next.log) = (None, Vec::new()));
     }
     if bytes(&state) > room {
+        state.sealing_key = None;
         state.apps.clear();
         state.broker = vec![note];
     }
