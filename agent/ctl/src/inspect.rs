@@ -24,6 +24,7 @@ use crate::{
 /// What `inspect --json` prints.
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "there is one, and then the program ends")]
 enum Report {
     Root(Signed<Root>),
     Release(Signed<Release>),

@@ -223,8 +223,8 @@ DEVICE  ONLINE  PLAN  APP    VERSION       PHASE        SINCE  NOTE
 pi-1    yes     3     hello  1.0.0         running      60s    port 8080; a1fce4363854 is refused: too large
 pi-1    yes     3     spin   2d711642b726  backing-off  60s    failed 2 times; bad\u{fffd}[2J
 pi-1    yes     3     -      -             -            -      refused: two [fork]
-pi-1    yes     3     -      -             -            -      its broker: it is slow
 pi-1    yes     3     -      -             -            -      cannot write /s/plan: full
+pi-1    yes     3     -      -             -            -      its broker: it is slow
 pi-2    no      -     -      -             -            -";
         assert_eq!(plain, expected);
         assert_ne!(text, plain, "there are colours to take off");

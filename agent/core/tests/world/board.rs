@@ -13,8 +13,8 @@ use dunlin_core::{
     transfer::{Ask, Transfer},
     trust::{self, Accepted, Chain, Verified},
     wire::{
-        AppName, Assignment, Bitmap, Digest, Module, Plan, Release, ReleaseRef, Root, Timestamp, Topic, encode,
-        plan::Labels, state::Phase,
+        AppName, Assignment, Bitmap, Digest, Module, Plan, Release, ReleaseRef, Root, Timestamp, Topic, plan::Labels,
+        seal, state::Phase,
     },
 };
 
@@ -247,7 +247,7 @@ impl Board {
         let supervisor = Supervisor::new(&setup, trial, around.chance.next(), around.now);
         let last = Last { order, asks: release.asks.clone(), setup };
         if !trial {
-            self.disk.write_atomically(&format!("last/{app}"), &encode(&last), around.chance)?;
+            self.disk.write_atomically(&format!("last/{app}"), &seal(&last), around.chance)?;
             self.actual.last.insert(app.clone(), last.clone());
         }
         self.actual.apps.insert(app.clone(), ran);
@@ -296,7 +296,7 @@ impl Board {
                     Effect::Listen => app.supervisor.handle_wanted(around.now),
                     Effect::Promote => {}
                     Effect::Confirm => {
-                        self.disk.write_atomically(&format!("last/{name}"), &encode(&app.last), around.chance)?;
+                        self.disk.write_atomically(&format!("last/{name}"), &seal(&app.last), around.chance)?;
                         self.actual.last.insert(name.clone(), app.last.clone());
                     }
                 }
