@@ -101,7 +101,7 @@ fn every_mistake_has_its_place_and_its_name() {
         ("directories = [\"a\", \"a:rw\"]", ":4:21: a is there twice"),
         ("data = \"1MiB\"\ndirectories = [\"data\"]", ":5:16: data is the app's own directory"),
         ("topics-out = [\"a\", \"a\"]", ":4:20: a is there twice"),
-        ("topics-in = [\"a/b\"]", ":4:14: \"a/b\" is not a topic's name"),
+        ("topics-in = [\"a/b\"]", ":4:13: \"a/b\" is not a topic's name"),
         ("publish = [\"1:70000\"]", ":4:12: \"70000\" is not a port"),
         ("publish = [\"1:2\",\n\"3:2\"]", ":5:1: the app listens on 2 twice"),
         ("publish = [\"1:2\", \"1:3\"]", ":4:19: the board's port 1 is given twice"),
