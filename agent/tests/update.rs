@@ -18,7 +18,7 @@ use std::{
 use common::{Board, Fleet, Operator, broker, free_port, get, release, within};
 use dunlin_core::wire::{
     Release, Start,
-    state::{AppState, Phase},
+    state::{AppState, DeviceState, Phase},
 };
 use dunlin_guests::{Artifact, ENV, HELLO, KEEP_ALIVE, SPIN, TRAP};
 use tokio::{
@@ -278,7 +278,7 @@ async fn on_demand_the_first_connection_starts_it_and_silence_puts_it_away() {
 async fn many_apps_sleep_on_one_board_and_each_wakes_when_it_is_wanted() {
     let count = number("DUNLIN_APPS", 20);
     let (broker, fleet) = (broker::start(), Fleet::new("flock"));
-    let mut board = Board::start(&fleet, &broker);
+    let board = Board::start(&fleet, &broker);
     let mut operator = Operator::connect(&fleet, &broker).await;
     let mut releases = Vec::new();
     for number in 0..count {
@@ -288,14 +288,11 @@ async fn many_apps_sleep_on_one_board_and_each_wakes_when_it_is_wanted() {
         releases.push(release);
     }
     let all: Vec<_> = releases.iter().collect();
-    let before = memory::held_by_all();
     operator.plan(&fleet, &fleet.plan(1, &all)).await;
-    let asleep = |app: &AppState| app.phase == Phase::Asleep;
-    for _ in 0..count {
-        board.app("it sleeps", asleep).await;
-    }
-    // The broker's copies of what it carried are in it.
-    let each = (memory::held_by_all() - before) / count as isize / 1024;
+    let all_sleep = |state: &DeviceState| {
+        state.apps.len() as u64 == count && state.apps.iter().all(|app| app.phase == Phase::Asleep)
+    };
+    operator.state("all sleep", all_sleep).await;
     let mut times = Vec::new();
     for release in &releases {
         let start = Instant::now();
@@ -303,8 +300,10 @@ async fn many_apps_sleep_on_one_board_and_each_wakes_when_it_is_wanted() {
         times.push(start.elapsed());
     }
     times.sort();
+    operator.state("all are put away again", all_sleep).await;
+    // All that goes with the agent, divided among its apps.
+    let before = memory::held_by_all();
+    board.stop().await;
+    let each = (before - memory::held_by_all()) / count as isize / 1024;
     println!("{count} apps: {each} KiB each asleep, first answer {:?} at the median", times[times.len() / 2]);
-    for _ in 0..count {
-        board.app("it is put away again", asleep).await;
-    }
 }
