@@ -293,17 +293,22 @@ async fn many_apps_sleep_on_one_board_and_each_wakes_when_it_is_wanted() {
         state.apps.len() as u64 == count && state.apps.iter().all(|app| app.phase == Phase::Asleep)
     };
     operator.state("all sleep", all_sleep).await;
-    let mut times = Vec::new();
-    for release in &releases {
-        let start = Instant::now();
-        assert!(get(release.asks.listen[0].host.unwrap()).await.contains("Hello, WASM!"));
-        times.push(start.elapsed());
+    let mut medians = Vec::new();
+    // The first time a board also writes down that a release runs well.
+    for _ in 0..2 {
+        let mut times = Vec::new();
+        for release in &releases {
+            let start = Instant::now();
+            assert!(get(release.asks.listen[0].host.unwrap()).await.contains("Hello, WASM!"));
+            times.push(start.elapsed());
+        }
+        times.sort();
+        medians.push(times[times.len() / 2]);
+        operator.state("all are put away again", all_sleep).await;
     }
-    times.sort();
-    operator.state("all are put away again", all_sleep).await;
     // All that goes with the agent, divided among its apps.
     let before = memory::held_by_all();
     board.stop().await;
     let each = (before - memory::held_by_all()) / count as isize / 1024;
-    println!("{count} apps: {each} KiB each asleep, first answer {:?} at the median", times[times.len() / 2]);
+    println!("{count} apps: {each} KiB each asleep, an answer from there {medians:?} at the median, first and later");
 }
