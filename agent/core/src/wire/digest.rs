@@ -53,11 +53,21 @@ fn parse_hex(text: &str) -> Result<[u8; 32], NotHex> {
     Ok(bytes)
 }
 
+fn hex(bytes: &[u8; 32]) -> [u8; 64] {
+    let mut digits = [0; 64];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+        let digit = |half: u8| b"0123456789abcdef"[usize::from(half)];
+        *pair = [digit(byte >> 4), digit(byte & 0xf)];
+    }
+    digits
+}
+
 macro_rules! hexadecimal {
     ($name:ident) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                // At once: a state with two hundred apps has four hundred of them.
+                f.write_str(core::str::from_utf8(&hex(&self.0)).unwrap_or_default())
             }
         }
 
