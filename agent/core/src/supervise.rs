@@ -341,7 +341,7 @@ impl Supervisor {
             self.effects.push_back(Effect::Confirm);
         }
         if meant && self.idle_ms.is_some() {
-            self.rest(Life::Asleep, ended.why);
+            self.why = Some(ended.why);
             self.sleep();
         } else if leave {
             self.rest(Life::Finished, ended.why);

@@ -8,14 +8,11 @@ use std::{
     time::Duration,
 };
 
-use dunlin_core::{
-    policy::{Listener, Setup},
-    wire::{AppName, Protocol},
-};
+use dunlin_core::{policy::Listener, wire::Protocol};
 use dunlin_host::{self as host, Gate, Port, PortSocket};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Ports;
+use super::{Ports, Spec};
 
 /// How long to wait where a port could not be had while nobody is served there.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,10 +33,10 @@ struct Door {
 impl Doors {
     /// Opens the board's ports for an app. Apart, the guest accepts behind sockets of its own, which only
     /// a health check finds, until it is [promoted](Self::promote).
-    pub(super) async fn open(ports: &Ports, app: &AppName, setup: &Setup, apart: bool) -> Result<Self, String> {
+    pub(super) async fn open(ports: &Ports, spec: &Spec, apart: bool) -> Result<Self, String> {
         let mut doors = Vec::new();
-        for listen in &setup.listen {
-            let owned = ports.listen(app, listen.protocol, listen.host).await?;
+        for listen in &spec.setup.listen {
+            let owned = ports.listen(&spec.release.app, listen.protocol, listen.host).await?;
             let (gate, address) = match &owned {
                 PortSocket::Udp(_) => (None, None),
                 PortSocket::Tcp(socket) => {
@@ -97,11 +94,11 @@ impl Doors {
     }
 
     /// Until somebody connects to one of the board's ports of this app. Nothing is accepted.
-    pub(super) async fn wanted(ports: Ports, app: AppName, setup: Setup) {
+    pub(super) async fn wanted(ports: Ports, spec: Arc<Spec>) {
         loop {
-            match Self::open(&ports, &app, &setup, false).await {
+            match Self::open(&ports, &spec, false).await {
                 Ok(doors) => return doors.knocked().await,
-                Err(why) => tracing::error!(%app, "{why}"),
+                Err(why) => tracing::error!(app = %spec.release.app, "{why}"),
             }
             tokio::time::sleep(PATIENCE).await;
         }

@@ -4,11 +4,12 @@ use std::{fs, path::PathBuf};
 
 use dunlin_core::{
     Code, Refusal,
-    trust::{Verified, check_module},
-    wire::{Digest, Release, World},
+    trust::check_module,
+    wire::{Digest, World},
 };
-use dunlin_host::{Limits, Program};
+use dunlin_host::Program;
 
+use super::{Spec, limits};
 use crate::Failure;
 
 /// Why a release that was fetched can't be started.
@@ -33,22 +34,24 @@ impl NotLoaded {
     }
 }
 
-/// Reads, hashes and compiles a release's module. *Re-hash: again each time it is loaded from disk.*
+/// Reads, hashes and compiles a module. *Re-hash: again each time it is loaded from disk.*
 ///
 /// Takes its time: call it on a blocking thread.
-pub(crate) fn load(release: &Verified<Release>, path: PathBuf, limits: &Limits) -> Result<Program, NotLoaded> {
+pub(crate) fn load(spec: &Spec) -> Result<Program, NotLoaded> {
+    let Spec { release, path, setup, .. } = spec;
     let module = &release.module;
-    let bytes = fs::read(&path).map_err(Failure::disk("read", &path)).map_err(NotLoaded::Failed)?;
+    let bytes = fs::read(path).map_err(Failure::disk("read", path)).map_err(NotLoaded::Failed)?;
     check_module(module, bytes.len() as u64, Digest::of(&bytes)).map_err(|refusal| NotLoaded::Damaged {
         module: module.sha256,
-        path,
+        path: path.clone(),
         refusal,
     })?;
     let refused = |why: String| {
         let sentence = format!("{} {}: {why}", release.app, release.version);
         NotLoaded::Refused(Refusal::new(Code::BadModule, sentence))
     };
-    let program = Program::compile(&bytes, limits).map_err(|rejected| refused(rejected.to_string()))?;
+    let program =
+        Program::compile(&bytes, &limits(setup.memory_bytes)).map_err(|rejected| refused(rejected.to_string()))?;
     let world = if program.is_component() { World::Command } else { World::Preview1 };
     if world != release.world {
         return Err(refused(format!("signed for the world {:?}, and its module is for {world:?}", release.world)));

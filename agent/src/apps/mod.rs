@@ -38,7 +38,7 @@ pub(crate) use messages::Outgoing;
 pub(crate) use ports::Ports;
 use task::Task;
 
-/// What to run.
+/// What to run. The driver, the app's task and who waits for its first connection share one.
 pub(crate) struct Spec {
     pub(crate) release: Verified<Release>,
     pub(crate) ran: Ran,
@@ -47,8 +47,6 @@ pub(crate) struct Spec {
     pub(crate) reach: Vec<Reach>,
     /// Where its module is.
     pub(crate) path: PathBuf,
-    /// The module, compiled.
-    pub(crate) program: Option<Program>,
     /// Whether it has to prove itself.
     pub(crate) trial: bool,
 }
@@ -63,11 +61,8 @@ impl Spec {
 
 /// An app, as the driver holds it. Dropped, it and its guest are gone.
 pub(crate) struct App {
-    pub(crate) ran: Ran,
-    pub(crate) release: Verified<Release>,
+    pub(crate) spec: Arc<Spec>,
     pub(crate) status: Status,
-    /// What is to be kept of it if it is the good one.
-    pub(crate) last: Last,
     /// Whether it has still to prove itself.
     pub(crate) on_trial: bool,
     messages: Messages,
@@ -150,28 +145,28 @@ impl App {
     }
 
     /// Starts an app's task. Apart, it is given the board's ports only when it is well.
-    pub(crate) fn start(spec: Spec, apart: bool, surroundings: Surroundings) -> Self {
-        let (ran, release, last, on_trial) = (spec.ran, spec.release.clone(), spec.last(), spec.trial);
+    pub(crate) fn start(spec: Arc<Spec>, program: Program, apart: bool, surroundings: Surroundings) -> Self {
+        let on_trial = spec.trial;
         let asleep = !on_trial && matches!(spec.setup.start, Start::OnDemand { .. });
         let phase = if asleep { Phase::Asleep } else { Phase::Starting };
         let status = Status { phase, why: None, failures: 0, log: Vec::new() };
         let (outgoing, clock) = (surroundings.outgoing.clone(), surroundings.clock);
-        let messages = Messages::new(release.app.clone(), &spec.setup, outgoing, clock);
+        let messages = Messages::new(spec.release.app.clone(), &spec.setup, outgoing, clock);
         let (drain, drained) = oneshot::channel();
-        let task = Task::new(spec, apart, surroundings, status.clone(), messages.clone());
+        let task = Task::new(Arc::clone(&spec), program, apart, surroundings, status.clone(), messages.clone());
         let task = tokio::spawn(task.run(drained));
-        Self { ran, release, status, last, on_trial, messages, drain: Some(drain), task }
+        Self { spec, status, on_trial, messages, drain: Some(drain), task }
     }
 
     /// The board's ports that lead to it.
     pub(crate) fn ports(&self, protocol: Protocol) -> Vec<u16> {
-        let listen = self.last.setup.listen.iter().filter(|listen| listen.protocol == protocol);
+        let listen = self.spec.setup.listen.iter().filter(|listen| listen.protocol == protocol);
         listen.filter_map(|listen| listen.host).collect()
     }
 
     /// The names under which it hears messages.
     pub(crate) fn hears(&self) -> &[TopicName] {
-        &self.last.setup.topics_in
+        &self.spec.setup.topics_in
     }
 
     /// A message for it.

@@ -1,6 +1,6 @@
 //! One release of one app, running: what its [`Supervisor`] says is done here, and nothing else.
 
-use std::{future::pending, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use dunlin_core::{
     limits::LAST_CALL_MS,
@@ -26,8 +26,7 @@ type Look = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 type Knock = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 pub(super) struct Task {
-    spec: Spec,
-    path: PathBuf,
+    spec: Arc<Spec>,
     /// Whether it stays behind sockets of its own until it is promoted.
     apart: bool,
     around: Surroundings,
@@ -48,20 +47,25 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(mut spec: Spec, apart: bool, around: Surroundings, reported: Status, messages: Messages) -> Self {
+    pub(super) fn new(
+        spec: Arc<Spec>,
+        program: Program,
+        apart: bool,
+        around: Surroundings,
+        reported: Status,
+        messages: Messages,
+    ) -> Self {
         // Only spreads restarts: without randomness they are just not spread.
         let seed = getrandom::u64().unwrap_or_default();
         let supervisor = Supervisor::new(&spec.setup, spec.trial, seed, around.clock.now());
-        let (program, path) = (spec.program.take(), spec.path.clone());
         Self {
             spec,
-            path,
             apart,
             around,
             messages,
             supervisor,
             reported,
-            program,
+            program: Some(program),
             doors: None,
             guest: None,
             usage: Arc::default(),
@@ -142,11 +146,10 @@ impl Task {
     }
 
     async fn launch(&mut self) -> Result<(), String> {
-        let app = &self.spec.release.app;
-        let doors = Doors::open(&self.around.ports, app, &self.spec.setup, self.apart).await?;
+        let doors = Doors::open(&self.around.ports, &self.spec, self.apart).await?;
         let program = match &self.program {
             Some(program) => program.clone(),
-            None => load_again(&self.spec, self.path.clone()).await?,
+            None => load_again(Arc::clone(&self.spec)).await?,
         };
         self.program = Some(program.clone());
         // Fresh ones for each run: what an earlier run said last is not about this one.
@@ -164,8 +167,7 @@ impl Task {
     /// Gives back what a guest costs, but for the port that somebody may knock at.
     fn put_away(&mut self) {
         (self.program, self.doors) = (None, None);
-        let (ports, app, setup) = (self.around.ports.clone(), self.spec.release.app.clone(), self.spec.setup.clone());
-        self.knock = Some(Box::pin(Doors::wanted(ports, app, setup)));
+        self.knock = Some(Box::pin(Doors::wanted(self.around.ports.clone(), Arc::clone(&self.spec))));
     }
 
     fn guest(&self, doors: &Doors) -> Result<Guest, String> {
@@ -244,9 +246,8 @@ impl Task {
     }
 }
 
-async fn load_again(spec: &Spec, path: PathBuf) -> Result<Program, String> {
-    let (release, limits) = (spec.release.clone(), limits(spec.setup.memory_bytes));
-    let loaded = tokio::task::spawn_blocking(move || load(&release, path, &limits)).await;
+async fn load_again(spec: Arc<Spec>) -> Result<Program, String> {
+    let loaded = tokio::task::spawn_blocking(move || load(&spec)).await;
     let loaded = loaded.map_err(|error| format!("it could not be loaded: {error}"))?;
     loaded.map_err(|not_loaded| not_loaded.why())
 }

@@ -97,7 +97,7 @@ impl Driver {
         self.roots.adopt(root);
         self.reporter.rooted(&mut self.link, version, now);
         // What this root bans ends now. What it only does not know the keys of any more goes on.
-        let running = self.apps.values().map(|app| &app.release);
+        let running = self.apps.values().map(|app| &app.spec.release);
         let banned = running.filter(|release| stands(self.roots.current(), release).is_err());
         self.actual.banned = banned.map(Verified::digest).collect();
         self.actual.releases.clear();
@@ -242,7 +242,7 @@ impl Driver {
                     Err(NotFinished::Failed(failure)) => self.disk_failed(&failure),
                 }
             }
-            Done::Staged { app, ran, outcome } => self.handle_staged(&app, ran, outcome),
+            Done::Staged { spec, outcome } => self.handle_staged(spec, outcome),
             Done::Lost => tracing::error!("a job ended without a result"),
         }
     }

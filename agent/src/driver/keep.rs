@@ -36,7 +36,7 @@ impl Driver {
     /// If an app is good, that is written down, and then what went before may go.
     pub(super) async fn prove(&mut self, app: AppName, ran: Ran) {
         let Some(running) = self.running(&app, ran).filter(|running| running.is_good()) else { return };
-        let proven = Proven { release: ran.release, module: running.release.module.sha256 };
+        let proven = Proven { release: ran.release, module: running.spec.release.module.sha256 };
         if let Some(good) = self.good.get(&app).cloned().unwrap_or_default().with(proven) {
             if !self.persist(self.store.good_path(&app), seal(&good)).await {
                 return;

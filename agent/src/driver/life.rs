@@ -1,9 +1,12 @@
 //! Apps coming and going: started beside what runs, promoted, confirmed, reverted, drained.
 
+use std::sync::Arc;
+
 use dunlin_core::{
     reconcile::{Ran, Trial},
     wire::{AppName, Digest, seal, state::Phase},
 };
+use dunlin_host::Program;
 
 use super::Driver;
 use crate::apps::{App, NotLoaded, Report, Said, Spec, Status};
@@ -17,7 +20,8 @@ pub(super) struct Reverted {
 
 impl Driver {
     /// A release is ready to start, or can't be.
-    pub(super) fn handle_staged(&mut self, app: &AppName, ran: Ran, outcome: Result<Box<Spec>, NotLoaded>) {
+    pub(super) fn handle_staged(&mut self, spec: Arc<Spec>, outcome: Result<Program, NotLoaded>) {
+        let (app, ran) = (&spec.release.app, spec.ran);
         // The plan may have changed while it was compiled.
         if self.actual.apps.get(app) != Some(&ran) {
             return;
@@ -25,19 +29,19 @@ impl Driver {
         match outcome {
             // A root that came meanwhile may have banned it.
             _ if self.actual.refused.contains(&(app.clone(), ran.release)) => self.keep_what_ran(app),
-            Ok(spec) => self.start(*spec),
+            Ok(program) => self.start(spec, program),
             Err(not_loaded) => self.handle_not_loaded(app, ran.release, not_loaded),
         }
     }
 
     /// Starts a release: on trial beside what runs, if anything does, and otherwise in its place.
-    fn start(&mut self, spec: Spec) {
+    fn start(&mut self, spec: Arc<Spec>, program: Program) {
         let app = spec.release.app.clone();
         let version = spec.release.version.clone();
         self.trials.remove(&app);
         if spec.trial && self.apps.contains_key(&app) {
             tracing::info!(%app, %version, "starting on trial, beside what runs");
-            self.trials.insert(app, App::start(spec, true, self.around.clone()));
+            self.trials.insert(app, App::start(spec, program, true, self.around.clone()));
             return;
         }
         tracing::info!(%app, %version, "starting");
@@ -47,13 +51,13 @@ impl Driver {
         }
         // The old one is ended first; its ports stay open, and who connects now waits in them.
         drop(self.apps.remove(&app));
-        self.apps.insert(app, App::start(spec, false, self.around.clone()));
+        self.apps.insert(app, App::start(spec, program, false, self.around.clone()));
         self.close_ports();
     }
 
     /// What runs is what is to run: whatever was about to replace it goes.
     pub(super) fn stay(&mut self, app: &AppName, ran: Ran) -> bool {
-        let stays = self.apps.get(app).is_some_and(|running| running.ran == ran);
+        let stays = self.apps.get(app).is_some_and(|running| running.spec.ran == ran);
         if stays {
             self.trials.remove(app);
             self.actual.apps.insert(app.clone(), ran);
@@ -63,7 +67,7 @@ impl Driver {
 
     /// A release was not started: what ran before still does.
     fn keep_what_ran(&mut self, app: &AppName) {
-        match self.apps.get(app).map(|app| app.ran) {
+        match self.apps.get(app).map(|app| app.spec.ran) {
             Some(ran) => self.actual.apps.insert(app.clone(), ran),
             None => self.actual.apps.remove(app),
         };
@@ -107,13 +111,13 @@ impl Driver {
     }
 
     pub(super) fn running(&mut self, app: &AppName, ran: Ran) -> Option<&mut App> {
-        let trial = self.trials.get_mut(app).filter(|trial| trial.ran == ran);
-        trial.or_else(|| self.apps.get_mut(app).filter(|running| running.ran == ran))
+        let trial = self.trials.get_mut(app).filter(|trial| trial.spec.ran == ran);
+        trial.or_else(|| self.apps.get_mut(app).filter(|running| running.spec.ran == ran))
     }
 
     /// It has taken the ports; what had them before finishes what it has begun.
     fn promote(&mut self, app: AppName, ran: Ran) {
-        if self.trials.get(&app).is_none_or(|trial| trial.ran != ran) {
+        if self.trials.get(&app).is_none_or(|trial| trial.spec.ran != ran) {
             return;
         }
         if let Some(trial) = self.trials.remove(&app)
@@ -128,7 +132,7 @@ impl Driver {
     /// the trial goes.
     async fn confirm(&mut self, app: &AppName, ran: Ran) {
         let Some(running) = self.running(app, ran) else { return };
-        let last = running.last.clone();
+        let last = running.spec.last();
         tracing::info!(%app, release = ran.release.short(), "its trial is over: it is the good one now");
         if self.persist(self.store.last_path(app), seal(&last)).await {
             if let Some(running) = self.running(app, ran) {
@@ -143,9 +147,9 @@ impl Driver {
     /// Back to what was good, which goes on if it has not ended yet, and is started again if it has.
     async fn revert(&mut self, app: &AppName, ran: Ran, status: Status) {
         let Some(plan) = self.plan.as_ref().map(|plan| plan.digest()) else { return };
-        if self.trials.get(app).is_some_and(|trial| trial.ran == ran) {
+        if self.trials.get(app).is_some_and(|trial| trial.spec.ran == ran) {
             self.trials.remove(app);
-        } else if self.apps.get(app).is_some_and(|running| running.ran == ran) {
+        } else if self.apps.get(app).is_some_and(|running| running.spec.ran == ran) {
             self.apps.remove(app);
         } else {
             return;

@@ -29,7 +29,7 @@ impl Driver {
         }
         let topics = self.apps.iter().flat_map(|(app, running)| {
             let topic = |name: &TopicName| Topic::In(self.device.clone(), app.clone(), name.clone());
-            running.hears().iter().map(move |name| (topic(name), running.ran))
+            running.hears().iter().map(move |name| (topic(name), running.spec.ran))
         });
         let wanted = topics.collect::<BTreeMap<_, _>>();
         if wanted == self.heard {

@@ -312,7 +312,7 @@ impl Driver {
         trust::now(clock, self.plan.iter().map(|plan| plan.issued))
     }
 
-    fn report(&mut self) {
+    fn report(&mut self, assignments: &[Assignment]) {
         let now = self.now();
         let plan = self.plan.as_ref();
         let state = DeviceState {
@@ -323,7 +323,7 @@ impl Driver {
             root: self.root().version,
             sealing_key: self.around.board.key.as_ref().map(OpeningKey::public),
             plan: plan.map(|plan| PlanState { sequence: plan.sequence, digest: plan.digest() }),
-            apps: self.assignments().iter().map(|assignment| self.app_state(assignment)).collect(),
+            apps: assignments.iter().map(|assignment| self.app_state(assignment)).collect(),
             refused: None,
             broker: self.link.broken(),
             trouble: self.trouble.clone(),
@@ -340,10 +340,6 @@ impl Driver {
             None if assignment.paused => (Phase::Paused, None),
             None => (Phase::Fetching, None),
         };
-        let next = self.next_state(assignment).unwrap_or_else(|| {
-            let why = why.clone();
-            NextState { release: ordered, phase, why, log: Vec::new() }
-        });
         let known = self.actual.releases.get(&ordered).map(|release| release.version.clone());
         let waiting = AppState {
             app: assignment.app.clone(),
@@ -351,7 +347,7 @@ impl Driver {
             version: known,
             phase,
             since: Timestamp(0),
-            why,
+            why: why.clone(),
             failures: 0,
             ports: Vec::new(),
             udp_ports: Vec::new(),
@@ -359,19 +355,19 @@ impl Driver {
             next: None,
         };
         let Some(app) = app else { return waiting };
-        let Ran { release, .. } = app.ran;
+        let Ran { release, .. } = app.spec.ran;
+        let coming = (release != ordered).then_some(NextState { release: ordered, phase, why, log: Vec::new() });
         AppState {
             release,
-            version: Some(app.release.version.clone()),
+            version: Some(app.spec.release.version.clone()),
             phase: app.status.phase,
             why: app.status.why.clone(),
             failures: app.status.failures,
             ports: app.ports(Protocol::Tcp),
             udp_ports: app.ports(Protocol::Udp),
             log: app.status.log.clone(),
-            // Another setup of the same release is tried as well.
-            next: (release != ordered || next.phase == Phase::Reverted || next.phase == Phase::Starting)
-                .then_some(next),
+            // Another setup of the release that runs is tried as well.
+            next: self.next_state(assignment).or(coming),
             ..waiting
         }
     }
@@ -380,7 +376,7 @@ impl Driver {
     fn next_state(&self, assignment: &Assignment) -> Option<NextState> {
         let Assignment { app, release: order, .. } = assignment;
         let release = order.digest;
-        if let Some(trial) = self.trials.get(app).filter(|trial| trial.ran.release == release) {
+        if let Some(trial) = self.trials.get(app).filter(|trial| trial.spec.ran.release == release) {
             let Status { phase, why, log, .. } = trial.status.clone();
             return Some(NextState { release, phase, why, log });
         }

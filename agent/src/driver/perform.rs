@@ -1,17 +1,20 @@
 //! Actions, performed.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use dunlin_core::{
     policy::Setup,
     reconcile::{Action, Last, Ran, Trial, reconcile},
     transfer::Patience,
     trust::{Verified, check_fresh, may_widen, verify_release},
-    wire::{AppName, Assignment, Bitmap, Digest, Release, ReleaseRef, Topic, seal},
+    wire::{AppName, Assignment, Bitmap, Digest, Release, Topic, seal},
 };
 
 use super::{Driver, jobs};
-use crate::fetch::Fetch;
+use crate::{
+    apps::{Spec, reach},
+    fetch::Fetch,
+};
 
 impl Driver {
     /// Does what there is to do now; afterwards the driver may wait.
@@ -29,7 +32,7 @@ impl Driver {
         self.listen();
         self.empty_spool();
         self.tidy(&references);
-        self.report();
+        self.report(&assignments);
     }
 
     /// Removes a bundle once all that it brought is on the disk.
@@ -184,28 +187,22 @@ impl Driver {
         if self.stay(&app, ran) {
             return;
         }
-        let Some(verified) = self.actual.releases.get(&release) else { return };
+        let Some(verified) = self.actual.releases.get(&release).cloned() else { return };
+        let reach = match reach(&app, &setup) {
+            Ok(reach) => reach,
+            Err(refusal) => return self.refuse_release(&app, release, refusal),
+        };
+        let path = self.store.module_path(&verified.module.sha256);
+        let spec = Arc::new(Spec { release: verified, ran, setup, reach, path, trial });
         let plan = self.plan.as_ref().map(|plan| plan.digest());
         let record = match plan.filter(|_| trial) {
             Some(plan) => Some((self.store.trial_path(&app), seal(&Trial { plan, ran, why: None }))),
             None if self.actual.last.get(&app).is_some_and(|last| last.ran() == ran) => None,
-            None => {
-                let order = ReleaseRef { digest: release, counter: verified.counter };
-                let last = Last { order, asks: verified.asks.clone(), setup: setup.clone() };
-                Some((self.store.last_path(&app), seal(&last)))
-            }
+            None => Some((self.store.last_path(&app), seal(&spec.last()))),
         };
-        let stage = jobs::Stage {
-            disk: self.store.disk().clone(),
-            path: self.store.module_path(&verified.module.sha256),
-            record,
-            release: verified.clone(),
-            ran,
-            setup,
-            trial,
-        };
+        let disk = self.store.disk().clone();
         self.actual.apps.insert(app, ran);
-        self.jobs.spawn_blocking(|| jobs::stage(stage));
+        self.jobs.spawn_blocking(move || jobs::stage(spec, &disk, record));
     }
 
     /// Lets fetches ask, and finishes those that have all.
