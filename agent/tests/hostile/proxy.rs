@@ -230,6 +230,8 @@ fn read(mut from: OwnedReadHalf) -> mpsc::Receiver<Packet> {
                     Ok(1..) => {}
                     Ok(0) | Err(_) => return,
                 },
+                // A goodbye without a reason, which rumqttc writes and does not read.
+                Err(Error::PayloadRequired) => return,
                 Err(error) => panic!("neither the board nor the broker sends this: {error:?}"),
             }
         }
