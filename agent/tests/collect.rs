@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{collections::BTreeSet, fs, path::Path, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use common::{Board, Fleet, Operator, broker, release, sign};
 use dunlin_core::wire::{
@@ -36,7 +36,7 @@ async fn holds(board: &Board, expected: BTreeSet<String>, what: &str) {
             tokio::task::yield_now().await;
         }
     };
-    let outcome = tokio::time::timeout(Duration::from_secs(30), holds).await;
+    let outcome = tokio::time::timeout(common::LIMIT, holds).await;
     outcome.unwrap_or_else(|_| panic!("{what}: {:?}, not {expected:?}", stored(board.path())));
 }
 

@@ -86,7 +86,7 @@ async fn gone(path: &Path) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), gone).await.expect("what was imported is removed");
+    tokio::time::timeout(common::LIMIT, gone).await.expect("what was imported is removed");
 }
 
 #[tokio::test]

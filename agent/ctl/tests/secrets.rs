@@ -48,7 +48,7 @@ fn prints(world: &World, device: &str, wanted: &str) {
         let stopped = async { _ = stopped.await };
         runtime.block_on(agent::run(config, Arc::new(Lines(lines)), stopped)).unwrap();
     });
-    while printed.recv_timeout(std::time::Duration::from_secs(30)).unwrap() != wanted {}
+    while printed.recv_timeout(std::time::Duration::from_secs(120)).unwrap() != wanted {}
     drop(stop);
     board.join().unwrap();
 }

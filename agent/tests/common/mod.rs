@@ -45,7 +45,7 @@ use tokio::{
 };
 
 /// Long enough for anything on a busy machine, and never waited for when all is well.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 const FOREVER: Timestamp = Timestamp(u64::MAX);
 

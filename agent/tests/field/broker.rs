@@ -90,7 +90,7 @@ impl Mosquitto {
         command.arg("-c").arg(self.file("mosquitto.conf")).stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(command.spawn().unwrap());
         let port = self.port;
-        eventually("mosquitto listens", Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        eventually("mosquitto listens", Duration::from_secs(60), || TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 
     /// SIGKILL: what it did not save is gone.

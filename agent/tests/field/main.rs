@@ -88,7 +88,7 @@ fn a_deploy_converges_whoever_is_killed() {
     site.ctl(&["deploy", "hello@1.0.0", "--to", "site=hall"]);
     site.wait_for_state("pi-kitchen", "1.2.0", "running", &agent);
     agent.terminate();
-    eventually("the device is offline", Duration::from_secs(10), || {
+    eventually("the device is offline", Duration::from_secs(60), || {
         site.status().iter().any(|device| device["device"] == "pi-kitchen" && device["online"] == false)
     });
 }

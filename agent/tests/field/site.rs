@@ -196,7 +196,7 @@ impl Site {
         command.env("DUNLIN_FLEET", self.fleet()).arg("depot").stdin(Stdio::null());
         command.stdout(fs::File::create(&log).unwrap());
         let depot = Depot { process: command.spawn().unwrap(), log };
-        eventually("the depot is connected", Duration::from_secs(20), || depot.log().contains("connected to"));
+        eventually("the depot is connected", Duration::from_secs(60), || depot.log().contains("connected to"));
         depot
     }
 
@@ -226,7 +226,7 @@ impl Site {
     }
 
     pub(crate) fn wait_for_hello(&self, agent: &Agent) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while !self.hello().is_some_and(|answer| answer.ends_with("Hello, WASM!")) {
             assert!(Instant::now() < deadline, "hello does not answer\n{}", agent.log());
             thread::sleep(Duration::from_millis(50));
@@ -313,7 +313,7 @@ impl Agent {
     pub(crate) fn terminate(&mut self) {
         terminate(&self.process);
         let mut ended = None;
-        eventually("the agent ends", Duration::from_secs(5), || {
+        eventually("the agent ends", Duration::from_secs(60), || {
             ended = self.process.try_wait().unwrap();
             ended.is_some()
         });

@@ -150,7 +150,7 @@ impl Wasi {
                 Err(Stop::Exit(code)) => panic!("{name} ended the guest with {code}"),
                 Err(Stop::Wait) => {
                     let wait = self.state.wait();
-                    let limit = std::time::Duration::from_secs(30);
+                    let limit = std::time::Duration::from_secs(120);
                     tokio::time::timeout(limit, wait).await.expect("waited in vain");
                 }
             }
