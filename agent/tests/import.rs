@@ -8,7 +8,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
-    time::Duration,
 };
 
 use common::{Board, Fleet, broker, bundle::bundle, free_port, plug::copy, release, sign, sign_with};
