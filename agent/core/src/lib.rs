@@ -19,8 +19,10 @@ pub mod depot;
 pub mod moment;
 pub mod policy;
 pub mod reconcile;
+pub mod rollout;
 pub mod supervise;
 pub mod transfer;
+pub mod verdict;
 
 pub use moment::{Backoff, Bucket, Moment};
 pub use refusal::{Code, Refusal};

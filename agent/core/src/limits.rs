@@ -39,6 +39,18 @@ pub const ROOT_LIST_MAX: usize = 256;
 /// Assignments in one plan: apps, times the groups of devices that run different releases of them.
 pub const ASSIGNMENTS_MAX: usize = 256;
 
+/// Assignments of one plan that are being rolled out.
+pub const ROLLOUTS_MAX: usize = 64;
+
+/// Waves of one rollout. By doubling, sixteen lead from one device to thirty thousand.
+pub const WAVES_MAX: usize = 16;
+
+/// Restarts since it was last well after which an app that was just ordered is said not to run.
+pub const FAILURES_MAX: u32 = 3;
+
+/// Devices that a sentence about failing ones names.
+pub const NAMED_MAX: usize = 3;
+
 /// Terms in one selector, and values in one term.
 pub const SELECTOR_MAX: usize = 256;
 

@@ -11,7 +11,7 @@ use dunlin_core::{
     Code, trust,
     wire::{
         Bitmap, Digest, Document, Envelope, Listen, Mount, Plan, Probe, Protocol, Publish, Release, ReleaseRole,
-        Restart, Root, Sealed, SealingKey, Selector, Start, Term, Timestamp,
+        Restart, Rollout, Root, Sealed, SealingKey, Selector, Share, Start, Term, Timestamp,
         bundle::{Frame, MAGIC},
         plan::Labels,
         state::{AppState, DeviceState, Event, NextState, Phase, PlanState, Refused, What},
@@ -122,6 +122,20 @@ fn bundle() {
 #[test]
 fn plan_() {
     both_ways(&full_plan(), "golden/plan.hex");
+}
+
+/// The bytes of the plan without it, and then the rollout.
+#[test]
+fn plan_with_a_rollout() {
+    let waves = vec![Share(429_496_729), Share::ALL];
+    let rollout = Rollout { waves, wave: 1, soak_seconds: 120, patience_seconds: 600, halt_on: 200, held: true };
+    both_ways(&Plan { rollouts: vec![(1, rollout)], ..full_plan() }, "golden/plan-rollout.hex");
+    let (without, with) = (from_hex("golden/plan.hex"), from_hex("golden/plan-rollout.hex"));
+    let mut rest = vec![1, 1, 2]; // one rollout, of the second assignment, in two waves
+    rest.extend([0x99, 0xb3, 0xe6, 0xcc, 0x01]); // a tenth
+    rest.extend([0xff, 0xff, 0xff, 0xff, 0x0f]); // all
+    rest.extend([1, 120, 0xd8, 4, 0xc8, 1, 1]); // the second is in force, 120 s, 600 s, 200 of 10 000, held
+    assert_eq!(hex(&with), hex(&[without, rest].concat()));
 }
 
 /// The same bytes once more, put together by hand from postcard's specification, so that the

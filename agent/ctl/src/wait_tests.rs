@@ -25,6 +25,7 @@ fn plan() -> Plan {
         issued: Timestamp(1_000),
         not_after: Timestamp(2_000),
         assignments: [assignment()].into(),
+        rollouts: Vec::new(),
     }
 }
 

@@ -87,6 +87,7 @@ impl Fleet {
             issued: Timestamp(1),
             not_after: FOREVER,
             assignments: releases.iter().map(|release| everywhere(release)).collect(),
+            rollouts: Vec::new(),
         }
     }
 }

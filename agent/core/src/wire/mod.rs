@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod envelope;
 pub mod plan;
 pub mod release;
+pub mod rollout;
 pub mod root;
 pub mod sealed;
 
@@ -27,6 +28,7 @@ pub use envelope::{Envelope, Kind, Signature};
 pub use name::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, MountName, Reach, TopicName, Version};
 pub use plan::{Assignment, Plan, Publish, ReleaseRef, Selector, Term};
 pub use release::{Asks, Health, Listen, Module, Mount, Probe, Protocol, Release, Restart, Start, World};
+pub use rollout::{Rollout, Share};
 pub use root::{Floor, ReleaseRole, Role, Root};
 pub use sealed::Sealed;
 pub use topic::{Topic, Topics};

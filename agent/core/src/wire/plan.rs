@@ -8,8 +8,8 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AppName, DeviceId, Digest, Document, EnvName, FleetName, Kind, LabelKey, LabelValue, Protocol, Sealed, Timestamp,
-    check_count, check_text, check_unique,
+    AppName, DeviceId, Digest, Document, EnvName, FleetName, Kind, LabelKey, LabelValue, Protocol, Rollout, Sealed,
+    Share, Timestamp, check_count, check_text, check_unique, rollout::at_the_end,
 };
 use crate::{Refusal, limits, refusal::ensure};
 
@@ -30,8 +30,11 @@ pub struct Plan {
     pub issued: Timestamp,
     /// Until when it may be accepted.
     pub not_after: Timestamp,
-    /// For each app the first assignment that selects a device is the one that it obeys.
+    /// For each app the first assignment that selects a device, and has reached it, is the one that it obeys.
     pub assignments: Vec<Assignment>,
+    /// Assignments that have not reached all of their devices, by their place, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "at_the_end")]
+    pub rollouts: Vec<(u32, Rollout)>,
 }
 
 /// One app on some devices.
@@ -101,9 +104,28 @@ impl Selector {
 impl Plan {
     /// What a device is to run, an assignment an app.
     pub fn for_device(&self, device: &DeviceId, labels: &Labels) -> Vec<&Assignment> {
+        self.once_at(device, labels, |rollout| rollout.share())
+    }
+
+    /// What it is to run when everything that is being rolled out has reached everybody.
+    pub fn in_the_end_for(&self, device: &DeviceId, labels: &Labels) -> Vec<&Assignment> {
+        self.once_at(device, labels, |_| Share::ALL)
+    }
+
+    fn once_at(&self, device: &DeviceId, labels: &Labels, share: fn(&Rollout) -> Share) -> Vec<&Assignment> {
         let mut seen = BTreeSet::new();
-        let mine = self.assignments.iter().filter(|a| a.to.selects(device, labels));
+        let reaches = |place, a: &Assignment| {
+            let share = self.rollout(place).map_or(Share::ALL, share);
+            share == Share::ALL || Share::least(device, &a.app, &a.release.digest) <= share
+        };
+        let mine = self.assignments.iter().enumerate();
+        let mine = mine.filter(|(place, a)| a.to.selects(device, labels) && reaches(*place, a)).map(|(_, a)| a);
         mine.filter(|a| seen.insert(&a.app)).collect()
+    }
+
+    /// How far the assignment at this place is, if it has not reached all of its devices.
+    pub fn rollout(&self, place: usize) -> Option<&Rollout> {
+        self.rollouts.iter().find(|(at, _)| *at as usize == place).map(|(_, rollout)| rollout)
     }
 }
 
@@ -126,7 +148,13 @@ impl Document for Plan {
         let first = self.sequence == 1;
         ensure!(first == self.previous.is_none(), Malformed, "only the first plan has no predecessor");
         check_count(self.assignments.len(), limits::ASSIGNMENTS_MAX, "assignments")?;
-        self.assignments.iter().try_for_each(Assignment::check)
+        self.assignments.iter().try_for_each(Assignment::check)?;
+        check_count(self.rollouts.len(), limits::ROLLOUTS_MAX, "rollouts")?;
+        let in_order = self.rollouts.is_sorted_by(|(a, _), (b, _)| a < b);
+        ensure!(in_order, Malformed, "rollouts that are not in the order of their assignments");
+        let last = self.rollouts.last().is_none_or(|(place, _)| (*place as usize) < self.assignments.len());
+        ensure!(last, Malformed, "a rollout of no assignment");
+        self.rollouts.iter().try_for_each(|(_, rollout)| rollout.check())
     }
 }
 

@@ -181,6 +181,7 @@ pub(crate) fn plan(sequence: u64, assignments: Vec<Assignment>) -> Plan {
         issued: Timestamp(NOW.0 - 60),
         not_after: SOON,
         assignments,
+        rollouts: Vec::new(),
     }
 }
 

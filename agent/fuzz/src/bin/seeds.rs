@@ -149,6 +149,7 @@ fn plan(assignments: Vec<Assignment>) -> Plan {
         issued: Timestamp(fleet::NOW.0 - 60),
         not_after: Timestamp(fleet::NOW.0 + 1),
         assignments,
+        rollouts: Vec::new(),
     }
 }
 
