@@ -1,6 +1,7 @@
 //! The command line: what can be said, and how its parts are read.
 
 mod help;
+mod rollout;
 mod root;
 
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ use dunlin::{
 };
 use dunlin_core::wire::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, Publish, SealingKey, Version};
 
+pub(crate) use self::rollout::{
+    ContinueArgs, HoldArgs, PaceArgs, Percent, RolloutArgs, RolloutCommand, Wave, WavesArgs,
+};
 pub(crate) use self::root::{
     AddKeyArgs, Banned, ExpiresArgs, FloorArgs, FloorAt, GrantArgs, HowArgs, KeyArgs, KeyCommand, KeyFileArgs,
     RemoveKeyArgs, RevokeArgs, RootArgs, RootCommand, RootPublishArgs, RootPullArgs, RootShowArgs, RootSignArgs,
@@ -67,6 +71,9 @@ pub(crate) enum Command {
     /// Go back to the release that an app had before
     #[command(after_help = help::ROLLBACK)]
     Rollback(OrderArgs),
+    /// Look after what is deployed in waves
+    #[command(after_help = help::ROLLOUT)]
+    Rollout(RolloutArgs),
     /// Put the plan and all that it orders into one file, for boards without a network
     #[command(after_help = help::BUNDLE)]
     Bundle(BundleArgs),
@@ -196,11 +203,16 @@ pub(crate) struct DeployArgs {
     /// How long devices may take the plan; after that they need a newer one
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = lifetime)]
     pub(crate) expires: SpanArg,
-    /// Say what would be deployed, but keep and publish nothing
+    #[command(flatten)]
+    pub(crate) waves: WavesArgs,
+    /// Say what would change on which devices, and what it would be granted; keep and publish nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print what would change as one JSON value
+    #[arg(long, requires = "dry_run")]
+    pub(crate) json: bool,
     /// Wait until all connected devices that it is for run it; 60s without a time
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "60s")]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "60s", conflicts_with = "waves")]
     pub(crate) wait: Option<SpanArg>,
     /// Arguments instead of the release's own
     #[arg(last = true, value_name = "ARGS")]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use bytes::Bytes;
-use dunlin_core::wire::{DeviceId, Topic, Topics, state::DeviceState, topic::DeviceLeaf};
+use dunlin_core::wire::{DeviceId, Topic, Topics, plan::Labels, state::DeviceState, topic::DeviceLeaf};
 use serde_json::{Value, json};
 
-use crate::fleet::Fleet;
+use crate::{fleet::Fleet, say, session::Session};
 
 /// A device, as far as it was heard of.
 #[derive(Clone, Debug, Default)]
@@ -25,12 +26,42 @@ pub(crate) struct Seen {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Devices(pub(crate) BTreeMap<DeviceId, Seen>);
 
-/// What to follow to hear of every device.
-pub(crate) fn filters(fleet: &Fleet) -> [String; 2] {
-    [DeviceLeaf::Online, DeviceLeaf::State].map(|leaf| fleet.topics.every_device(leaf))
-}
-
 impl Devices {
+    /// Follows what devices say from now on, and gathers what they said last.
+    ///
+    /// One kind of topic after the other: what is retained comes at once, and brokers keep only so much
+    /// of it waiting for one client.
+    pub(crate) async fn gather(fleet: &Fleet, session: &mut Session) -> Result<Self> {
+        let mut devices = Self::default();
+        let mut whole = true;
+        for leaf in [DeviceLeaf::Online, DeviceLeaf::State] {
+            let filter = fleet.topics.every_device(leaf);
+            let take = |topic: &str, payload: &Bytes| _ = devices.take(&fleet.topics, topic, payload);
+            whole &= session.gather(fleet, &filter, take).await?;
+        }
+        if !whole {
+            devices.fill(fleet, session).await?;
+            say::warning(format_args!(
+                "the broker lost some of what devices said, because it was too much at once: of the fleet only {} devices \
+                 are seen. Let it queue more for a client than there are devices: in mosquitto, max_queued_messages",
+                devices.0.len()
+            ));
+        }
+        Ok(devices)
+    }
+
+    /// Asks for what is missing of devices that are known, one by one.
+    async fn fill(&mut self, fleet: &Fleet, session: &mut Session) -> Result<()> {
+        let missing = self.0.iter().filter(|(_, seen)| seen.state.is_none() && seen.unreadable.is_none());
+        let missing = missing.flat_map(|(device, _)| [Topic::State(device.clone())]);
+        let silent = self.0.iter().filter(|(_, seen)| !seen.online).map(|(device, _)| Topic::Online(device.clone()));
+        let topics: Vec<_> = missing.chain(silent).map(|topic| fleet.topics.format(&topic)).collect();
+        for (topic, payload) in session.fetch(&topics).await? {
+            self.take(&fleet.topics, &topic, &payload);
+        }
+        Ok(())
+    }
+
     /// Takes a message in; says which device it is about.
     pub(crate) fn take(&mut self, topics: &Topics, topic: &str, payload: &Bytes) -> Option<DeviceId> {
         let (device, is_state) = match topics.parse(topic)? {
@@ -43,6 +74,7 @@ impl Devices {
             | Topic::Want(_)
             | Topic::Event(_)
             | Topic::Log(..)
+            | Topic::Echo(_)
             | Topic::Out(..)
             | Topic::In(..) => return None,
         };
@@ -74,6 +106,11 @@ impl Devices {
 }
 
 impl Seen {
+    /// Its labels, as far as it said them.
+    pub(crate) fn labels(&self) -> Labels {
+        self.state.as_ref().map(|state| state.labels.clone()).unwrap_or_default()
+    }
+
     fn take_state(&mut self, device: &DeviceId, payload: &Bytes) {
         let parsed = serde_json::from_slice::<DeviceState>(payload).map_err(|e| e.to_string());
         match parsed {

@@ -7,8 +7,8 @@ use dunlin::bundle::{Check, Finding, Outcome, Reader};
 use dunlin_core::{
     trust::{self, Chain},
     wire::{
-        Digest, Document, Envelope, Health, Kind, Plan, Probe, PublicKey, Release, ReleaseRef, Role, Root, Start,
-        Timestamp, bundle::Frame,
+        Digest, Document, Envelope, Health, Kind, Plan, Probe, PublicKey, Release, ReleaseRef, Role, Rollout, Root,
+        Share, Start, Timestamp, bundle::Frame,
     },
 };
 use serde::Serialize;
@@ -297,10 +297,11 @@ fn plan_lines(plan: &Plan) -> Vec<String> {
         format!("issued   {}", time::show(plan.issued)),
         format!("until    {}", until(plan.not_after)),
     ];
-    for a in &plan.assignments {
+    for (place, a) in plan.assignments.iter().enumerate() {
         let paused = if a.paused { ", paused" } else { "" };
         let (release, counter) = (a.release.digest.short(), a.release.counter);
         lines.push(format!("app      {} {release} (counter {counter}) on {}{paused}", a.app, selector::show(&a.to)));
+        lines.extend(plan.rollout(place).map(rollout_line));
         lines.extend(a.env.iter().map(|(name, value)| format!("         env {name}={value:?}")));
         lines.extend(a.secrets.iter().map(|(name, sealed)| {
             let devices: Vec<_> = sealed.iter().map(|sealed| sealed.device.as_str()).collect();
@@ -311,6 +312,19 @@ fn plan_lines(plan: &Plan) -> Vec<String> {
         lines.extend(ports.map(|p| format!("         port {} leads to {}{}", p.host, p.guest, p.protocol.suffix())));
     }
     lines
+}
+
+fn rollout_line(rollout: &Rollout) -> String {
+    let Rollout { waves, wave, soak_seconds, patience_seconds, halt_on, held } = rollout;
+    // Of the line on which devices are spread by chance.
+    let percent = |share: &Share| format!("{:.2}%", (f64::from(share.0) + 1.0) / 2f64.powi(32) * 100.0);
+    let waves: Vec<_> = waves.iter().map(percent).collect();
+    let (number, waves, held) = (wave + 1, waves.join(", "), if *held { ", held" } else { "" });
+    format!(
+        "         rollout wave {number} of {waves}{held}; soak {soak_seconds} s, patience {patience_seconds} s, halts above \
+         {}%",
+        f64::from(*halt_on) / 100.0
+    )
 }
 
 impl Bundle {

@@ -33,6 +33,7 @@ mod assignments;
 mod deploy;
 mod orders;
 mod plans;
+mod rollout;
 mod secrets;
 mod selector;
 
@@ -122,6 +123,7 @@ fn execute(cli: &Cli) -> Result<()> {
         Command::Key(args) => key::run(args),
         Command::Device(args) => device::run(args, global),
         Command::Grant(args) => wait_for(grant::run(args, global)),
+        Command::Rollout(args) => wait_for(rollout::run(&args.command, global)),
         Command::Bundle(args) => bundle::run(args, global),
         Command::Depot(args) => wait_for(depot::run(args, global)),
         Command::Status(args) => wait_for(status::run(args, global)),

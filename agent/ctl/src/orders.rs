@@ -7,7 +7,8 @@ use dunlin_core::{
 };
 
 use crate::{
-    WrongUse, assignments,
+    WrongUse,
+    assignments::{self, Entry},
     cli::{Global, OrderArgs},
     fleet::Fleet,
     plans::{self, How},
@@ -51,14 +52,18 @@ fn edit(
     args: &OrderArgs,
     to: Option<&Selector>,
     last: &Verified<Plan>,
-) -> Result<Vec<Assignment>> {
-    let (old, app) = (&last.assignments, &args.app);
+) -> Result<Vec<Entry>> {
+    let (old, app) = (&assignments::entries(Some(last)), &args.app);
     let paused = |paused| move |a: &Assignment| Ok(Assignment { paused, ..a.clone() });
     match order {
         Order::Remove => assignments::remove(old, app, to),
         Order::Pause => assignments::change(old, app, to, paused(true)),
         Order::Resume => assignments::change(old, app, to, paused(false)),
-        Order::Rollback => assignments::change(old, app, to, |a| before(fleet, last, a)),
+        // What is being rolled out goes; what it was to take the place of never left.
+        Order::Rollback => match assignments::take_back(old, app, to) {
+            Some(left) => Ok(left),
+            None => assignments::change(old, app, to, |a| before(fleet, last, a)),
+        },
     }
 }
 
@@ -68,11 +73,12 @@ fn before(fleet: &Fleet, last: &Verified<Plan>, now: &Assignment) -> Result<Assi
     let mut plan = last.clone();
     while let Some(earlier) = plans::before(fleet, &plan)? {
         plan = earlier;
-        let same = |a: &&Assignment| assignments::is(a, &now.app, Some(&now.to));
-        if let Some(then) = plan.assignments.iter().find(same)
+        // What was being rolled out then may have been taken back since.
+        let same = |then: &Entry| then.rollout.is_none() && assignments::is(&then.assignment, &now.app, Some(&now.to));
+        if let Some(Entry { assignment: then, .. }) = assignments::entries(Some(&plan)).into_iter().find(same)
             && then.release.counter < now.release.counter
         {
-            return Ok(Assignment { paused: now.paused, ..then.clone() });
+            return Ok(Assignment { paused: now.paused, ..then });
         }
     }
     let records = fleet.records(&now.app)?;

@@ -10,8 +10,10 @@ use dunlin_core::{
     trust::{self, Accepted, Verified},
     wire::{AppName, Assignment, Plan, Release, Topic},
 };
+use tokio::time::Instant;
 
 use crate::{
+    assignments::{self, Entry},
     files::{self, Audience},
     fleet::Fleet,
     records::Record,
@@ -88,49 +90,163 @@ pub(crate) fn newer(
             fleet.plan_file().display(),
             fleet.plan_file().display()
         ),
-        (Some(theirs), ours) if ours.as_ref().is_none_or(|ours| theirs.sequence > ours.sequence) => Ok(Some(theirs)),
+        (Some(theirs), ours) if ours.as_ref().is_none_or(|ours| theirs.sequence > ours.sequence) => {
+            if let Some(ours) = ours.filter(|ours| theirs.sequence == ours.sequence + 1)
+                && theirs.previous != Some(ours.digest())
+            {
+                let (ours, theirs) = (ours.sequence, theirs.sequence);
+                say::warning(format_args!(
+                    "the broker's plan {theirs} was not made from plan {ours} of this folder: somebody deployed at the \
+                     same time, and what plan {ours} changed may not be in it"
+                ));
+            }
+            Ok(Some(theirs))
+        }
         (_, ours) => Ok(ours),
     }
 }
 
+/// How often a plan is made again because somebody else published one meanwhile.
+const TRIES: usize = 5;
+
+/// How long what is retained may take to come once the broker has agreed to a subscription.
+const RETAINED: Duration = Duration::from_millis(700);
+
 /// Makes the successor of the newest plan and publishes it, with everything that a broker must
-/// have for it. `edit` makes the new assignments of the old ones.
+/// have for it. `edit` makes the new entries of the old ones.
 pub(crate) async fn succeed(
     fleet: &Fleet,
     session: &mut Session,
     how: How,
-    edit: impl FnOnce(Option<&Verified<Plan>>) -> Result<Vec<Assignment>>,
+    edit: impl FnMut(Option<&Verified<Plan>>) -> Result<Vec<Entry>>,
 ) -> Result<Verified<Plan>> {
     let _lock = if how.dry_run { None } else { Some(fleet.lock()?) };
     let last = latest(fleet, session).await?;
-    let assignments = edit(last.as_ref())?;
-    follow(fleet, session, how, last, assignments).await
+    succeed_to(fleet, session, how, last, edit).await
 }
 
-/// Makes the plan that follows this one and publishes it. Who calls this has locked the fleet.
-pub(crate) async fn follow(
+/// The same for a plan that is known to be the newest. Who calls this has locked the fleet.
+///
+/// Where somebody else was quicker, `edit` is asked again for what is to follow theirs: so both are in
+/// the plan that comes out, and boards that took one of two plans with one sequence go on together.
+pub(crate) async fn succeed_to(
     fleet: &Fleet,
     session: &mut Session,
     how: How,
-    last: Option<Verified<Plan>>,
-    assignments: Vec<Assignment>,
+    mut last: Option<Verified<Plan>>,
+    mut edit: impl FnMut(Option<&Verified<Plan>>) -> Result<Vec<Entry>>,
 ) -> Result<Verified<Plan>> {
-    let plan = sign_next(fleet, last.as_ref(), assignments, how.expires)?;
-    if how.dry_run {
-        return Ok(plan);
+    for _ in 0..TRIES {
+        let entries = edit(last.as_ref())?;
+        match follow(fleet, session, how, last.as_ref(), entries).await? {
+            Followed::Ours(plan) => return Ok(plan),
+            Followed::Theirs(theirs) => {
+                let sequence = theirs.sequence;
+                say::note(format_args!("the plan changed: somebody else published plan {sequence}; ours follows it"));
+                keep(fleet, &theirs)?;
+                last = Some(theirs);
+            }
+        }
     }
-    let message = Message { topic: fleet.topics.format(&Topic::Plan), payload: plan.to_bytes().into() };
+    bail!("others publish plans all the time: {TRIES} of ours came too late. Deploy again when they are done");
+}
+
+/// Signs a plan once more, because the keys are others now. Who calls this has locked the fleet.
+pub(crate) async fn again(
+    fleet: &Fleet,
+    session: &mut Session,
+    how: How,
+    last: Verified<Plan>,
+) -> Result<Verified<Plan>> {
+    succeed_to(fleet, session, how, Some(last), |last| Ok(assignments::entries(last.map(|plan| &**plan)))).await
+}
+
+/// What became of a plan.
+enum Followed {
+    /// It is what the broker gives to whoever asks.
+    Ours(Verified<Plan>),
+    /// Somebody else published this one before it.
+    Theirs(Verified<Plan>),
+}
+
+/// Makes the plan that follows this one and publishes it.
+async fn follow(
+    fleet: &Fleet,
+    session: &mut Session,
+    how: How,
+    last: Option<&Verified<Plan>>,
+    entries: Vec<Entry>,
+) -> Result<Followed> {
+    let plan = sign_next(fleet, last, entries, how.expires)?;
+    if how.dry_run {
+        return Ok(Followed::Ours(plan));
+    }
+    let topic = fleet.topics.format(&Topic::Plan);
+    let message = Message { topic: topic.clone(), payload: plan.to_bytes().into() };
     session.admits(&message)?;
     supply(fleet, session, &plan).await?;
+    if let Some(theirs) = overtaken_before(fleet, session, &topic, &plan).await? {
+        return Ok(Followed::Theirs(theirs));
+    }
     // It is kept before it is published: what anybody may have seen never gets another content.
-    if let Some(last) = &last {
+    if let Some(last) = last {
         keep(fleet, last)?;
     }
     keep(fleet, &plan)?;
     let what = format!("plan {}", plan.sequence);
     let published = session.publish(&what, vec![message]).await;
     published.with_context(|| format!("{what} is signed and kept, and the next deploy goes on from it"))?;
-    Ok(plan)
+    match overtaken(fleet, session, &topic, &plan).await? {
+        None => Ok(Followed::Ours(plan)),
+        Some(theirs) => Ok(Followed::Theirs(theirs)),
+    }
+}
+
+/// A plan of somebody else that is at the broker already, in the place that ours is to have.
+async fn overtaken_before(
+    fleet: &Fleet,
+    session: &mut Session,
+    topic: &str,
+    ours: &Verified<Plan>,
+) -> Result<Option<Verified<Plan>>> {
+    // What is retained comes once; the first plan of all has nothing to wait for.
+    let wait = session.put_aside(topic).await? && session.abilities().retain && ours.sequence > 1;
+    let mut until = Instant::now() + if wait { RETAINED } else { Duration::ZERO };
+    while let Some(bytes) = session.next_aside(topic, until).await? {
+        if let Some(theirs) = rival(fleet, &bytes, ours) {
+            return Ok(Some(theirs));
+        }
+        until = Instant::now();
+    }
+    Ok(None)
+}
+
+/// A plan of somebody else that came to the broker before ours, which it has now. Of two plans with one
+/// sequence boards keep the first that they see.
+async fn overtaken(
+    fleet: &Fleet,
+    session: &mut Session,
+    topic: &str,
+    ours: &Verified<Plan>,
+) -> Result<Option<Verified<Plan>>> {
+    let (bytes, deadline) = (ours.to_bytes(), Instant::now() + session.patience());
+    let mut theirs = None;
+    while let Some(message) = session.next_aside(topic, deadline).await? {
+        if *message == *bytes {
+            return Ok(theirs);
+        }
+        theirs = rival(fleet, &message, ours).or(theirs);
+    }
+    let sequence = ours.sequence;
+    bail!(
+        "the broker acknowledged plan {sequence}, and does not pass it on: see with `dunlinctl status` what boards have"
+    );
+}
+
+/// A plan that is not ours, and would be refused beside it, or instead of which ours would be.
+pub(crate) fn rival(fleet: &Fleet, bytes: &[u8], ours: &Verified<Plan>) -> Option<Verified<Plan>> {
+    let theirs = trust::stored_plan(fleet.root(), bytes).ok()?;
+    (theirs.sequence >= ours.sequence && theirs.digest() != ours.digest()).then_some(theirs)
 }
 
 /// Keeps a plan as the last one that is known.
@@ -143,11 +259,11 @@ pub(crate) fn keep(fleet: &Fleet, plan: &Verified<Plan>) -> Result<()> {
 fn sign_next(
     fleet: &Fleet,
     last: Option<&Verified<Plan>>,
-    assignments: Vec<Assignment>,
+    entries: Vec<Entry>,
     expires: Duration,
 ) -> Result<Verified<Plan>> {
     let max = limits::ASSIGNMENTS_MAX;
-    let count = assignments.len();
+    let count = entries.len();
     if count > max {
         bail!("{count} assignments, more than the {max} that a plan can have: remove some, or select by label");
     }
@@ -160,6 +276,7 @@ fn sign_next(
         Some(None) if mark.is_some() => bail!("there is no sequence left: `dunlinctl root rotate deploy` frees them"),
         Some(None) | None => 1,
     };
+    let (assignments, rollouts) = assignments::parts(entries);
     let plan = Plan {
         fleet: fleet.name.clone(),
         sequence,
@@ -169,6 +286,7 @@ fn sign_next(
         issued: last.map_or(now, |last| now.max(last.issued)),
         not_after: time::after(now, expires),
         assignments,
+        rollouts,
     };
     let keys = fleet.deploy_keys()?;
     let envelope = sign::seal(&plan, &keys.iter().collect::<Vec<_>>())?;

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Result, anyhow, bail};
 use bytes::Bytes;
 use dunlin::link::{Abilities, Event, Link, Receipt};
+use dunlin_core::wire::{DeviceId, Topic};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{fleet::Fleet, progress::Progress, say};
@@ -39,6 +40,8 @@ pub(crate) struct Message {
 /// A connection to the fleet's broker.
 #[derive(Debug)]
 pub(crate) struct Session {
+    /// Our own name at the broker.
+    id: DeviceId,
     link: Link,
     url: String,
     patience: Duration,
@@ -49,6 +52,8 @@ pub(crate) struct Session {
     followed: BTreeSet<String>,
     /// What came for them and was not looked at yet.
     inbox: VecDeque<(String, Bytes)>,
+    /// Topics whose messages are put aside, and what came on them.
+    aside: BTreeMap<String, VecDeque<Bytes>>,
 }
 
 impl Session {
@@ -68,7 +73,8 @@ impl Session {
     /// Connects to the fleet's broker within this time.
     pub(crate) async fn connect(fleet: &Fleet, patience: Duration) -> Result<Self> {
         let id = format!("dunlinctl-{:08x}", getrandom::u32().map_err(|e| anyhow!("no random numbers: {e}"))?);
-        let mut link = Link::new(fleet.broker.clone(), id, None);
+        let mut link = Link::new(fleet.broker.clone(), &*id, None);
+        let id = id.parse()?;
         let url = fleet.broker.url.to_string();
         let progress = Progress::waiting(format!("connecting to {url}"));
         let deadline = Instant::now() + patience;
@@ -97,12 +103,17 @@ impl Session {
             }
         };
         let (followed, inbox) = (BTreeSet::new(), VecDeque::new());
-        Ok(Self { link, url, patience, abilities, away: None, followed, inbox })
+        Ok(Self { id, link, url, patience, abilities, away: None, followed, inbox, aside: BTreeMap::new() })
     }
 
     /// What the broker said of itself.
     pub(crate) const fn abilities(&self) -> Abilities {
         self.abilities
+    }
+
+    /// How long it waits for a broker that does not answer.
+    pub(crate) const fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Holds if the broker takes a message of this length.
@@ -223,6 +234,33 @@ impl Session {
         Ok(())
     }
 
+    /// Follows one topic whose messages do not come among the others; twice does no harm. Answers whether
+    /// it is new: then what is retained there comes.
+    pub(crate) async fn put_aside(&mut self, topic: &str) -> Result<bool> {
+        if self.aside.contains_key(topic) {
+            return Ok(false);
+        }
+        self.aside.insert(topic.into(), VecDeque::new());
+        self.follow(&[topic.into()]).await?;
+        Ok(true)
+    }
+
+    /// The next message that was put aside of this topic; nothing if none came until then.
+    pub(crate) async fn next_aside(&mut self, topic: &str, until: Instant) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(message) = self.aside.get_mut(topic).and_then(VecDeque::pop_front) {
+                return Ok(Some(message));
+            }
+            let Ok(event) = timeout_at(until, self.link.next()).await else { return Ok(None) };
+            self.take(event)?;
+        }
+    }
+
+    /// Whether something was put aside of this topic.
+    pub(crate) fn has_aside(&self, topic: &str) -> bool {
+        self.aside.get(topic).is_some_and(|messages| !messages.is_empty())
+    }
+
     /// The next message on what is followed; nothing if none came until then.
     ///
     /// Must be awaited for the connection to live. Dropping the future loses nothing.
@@ -236,18 +274,50 @@ impl Session {
         }
     }
 
-    /// Messages on what is followed, until none came for a while: what was retained. A fleet that
-    /// never is quiet is listened to for the session's patience.
-    pub(crate) async fn retained(&mut self, mut each: impl FnMut(&str, &Bytes)) -> Result<()> {
+    /// Subscribes for good, and gives what is retained there, until nothing came for a while. Answers whether
+    /// it was all.
+    ///
+    /// Brokers keep only so many messages waiting for a client, mosquitto a thousand, and drop the others
+    /// without a word. So a message to ourselves is sent right behind the subscription: where the queue
+    /// was full, it is lost as well.
+    pub(crate) async fn gather(
+        &mut self,
+        fleet: &Fleet,
+        filter: &str,
+        mut each: impl FnMut(&str, &Bytes),
+    ) -> Result<bool> {
         let _progress = Progress::waiting(format!("asking {}", self.url));
+        let echo = fleet.topics.format(&Topic::Echo(self.id.clone()));
+        self.put_aside(&echo).await?;
+        self.followed.insert(filter.into());
+        self.link.subscribe(filter);
+        let sent = self.link.publish(echo.clone(), filter.to_owned(), false);
         let deadline = Instant::now() + self.patience;
-        while let Some((topic, payload)) = self.message(deadline.min(Instant::now() + QUIET)).await? {
-            each(&topic, &payload);
-            if Instant::now() >= deadline {
-                break;
+        let (mut agreed, mut taken, mut quiet_at) = (false, false, deadline);
+        // A fleet that never is quiet is listened to for the session's patience.
+        while Instant::now() < deadline {
+            match timeout_at(quiet_at.min(deadline), self.link.next()).await {
+                Err(_) if agreed => break,
+                Err(_) => return Err(self.no_answer()),
+                Ok(event) => {
+                    taken |= matches!(event, Event::Acknowledged(receipt) if receipt == sent);
+                    agreed |= matches!(&event, Event::Subscribed { filter: of, .. } if of == filter);
+                    self.take(event)?;
+                }
+            }
+            while let Some((topic, payload)) = self.inbox.pop_front() {
+                each(&topic, &payload);
+            }
+            if agreed {
+                quiet_at = Instant::now() + QUIET;
             }
         }
-        Ok(())
+        let mut came = false;
+        while let Some(message) = self.aside.get_mut(&echo).and_then(VecDeque::pop_front) {
+            came |= *message == *filter.as_bytes();
+        }
+        // Who may not publish there hears nothing, and that means nothing.
+        Ok(came || !taken)
     }
 
     /// Why there is no connection at the moment, if there is none.
@@ -269,8 +339,10 @@ impl Session {
             }
             Event::Disconnected { why, .. } => self.away = Some(why),
             Event::Message { topic, payload } => {
+                if let Some(aside) = self.aside.get_mut(&topic) {
+                    aside.push_back(payload);
                 // What a fetch left behind is nobody's.
-                if !self.followed.is_empty() {
+                } else if !self.followed.is_empty() {
                     self.inbox.push_back((topic, payload));
                 }
             }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     cli::{Global, StatusArgs},
-    devices::{self, Devices, Seen},
+    devices::{Devices, Seen},
     fleet::Fleet,
     say,
     session::Session,
@@ -29,9 +29,7 @@ const REFRESH: Duration = Duration::from_secs(5);
 pub(crate) async fn run(args: &StatusArgs, global: &Global) -> Result<()> {
     let fleet = Fleet::find(global.fleet.as_deref())?;
     let mut session = Session::open(&fleet, global.timeout.0).await?;
-    session.follow(&devices::filters(&fleet)).await?;
-    let mut devices = Devices::default();
-    session.retained(|topic, payload| _ = devices.take(&fleet.topics, topic, payload)).await?;
+    let devices = Devices::gather(&fleet, &mut session).await?;
     show(&fleet, &devices, args, None)?;
     if args.watch {
         tokio::select! {

@@ -3,9 +3,9 @@
 use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Result, bail};
-use dunlin_core::wire::{
-    Assignment, DeviceId, Plan,
-    state::{AppState, DeviceState, Phase},
+use dunlin_core::{
+    verdict::{Verdict, verdict},
+    wire::{Assignment, DeviceId, Plan},
 };
 use tokio::time::Instant;
 
@@ -17,48 +17,31 @@ use crate::{
     session::Session,
 };
 
-/// Restarts after which an app that was just deployed is said not to run.
-const FAILURES_MAX: u32 = 3;
-
-/// How long nothing must be heard before all retained states are thought to be here.
-const QUIET: Duration = Duration::from_millis(700);
-
 /// How long all must run before it counts: an app that traps at once is running for a moment, each time.
 const STEADY: Duration = Duration::from_secs(1);
 
 /// How many devices an error names.
 const NAMED_MAX: usize = 10;
 
-/// How far a device is with what it was told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// It runs the release; or it ran it to its end, which is what it says.
-    Done(Option<String>),
-    /// It is on its way, and where.
-    Waiting(String),
-    /// It will not run it, and why.
-    Failed(String),
-}
-
 /// Waits until every connected device that this assignment of the plan is for runs the release.
 ///
-/// The session follows [`devices::filters`](crate::devices::filters) since before the plan was published.
+/// These devices were gathered before the plan was published, and the session follows them since.
 pub(crate) async fn until_running(
     fleet: &Fleet,
     session: &mut Session,
     plan: &Plan,
     assignment: &Assignment,
     patience: Duration,
+    mut devices: Devices,
 ) -> Result<()> {
     let deadline = Instant::now() + patience;
-    let gathered = Instant::now() + QUIET;
     let progress = Progress::counting(format!("waiting for plan {}", plan.sequence), 0);
-    let (mut devices, mut watch) = (Devices::default(), Watch::default());
+    let mut watch = Watch::default();
     loop {
         let verdicts = watch.look(verdicts(&devices, plan, assignment), Instant::now());
         let done = verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Done(_))).count();
         progress.set(done, verdicts.len());
-        let settled = watch.settled_at().map(|at| at.max(gathered));
+        let settled = watch.settled_at();
         if settled.is_some_and(|at| Instant::now() >= at) {
             drop(progress);
             return conclude(assignment, &verdicts, None);
@@ -126,46 +109,6 @@ fn verdicts(devices: &Devices, plan: &Plan, assignment: &Assignment) -> Vec<(Dev
         (seen.online && meant).then(|| (device.clone(), verdict(state, plan, assignment)))
     };
     devices.0.iter().filter_map(one).collect()
-}
-
-fn verdict(state: Option<&DeviceState>, plan: &Plan, assignment: &Assignment) -> Verdict {
-    let Some(state) = state else { return Verdict::Waiting("has not said anything yet".into()) };
-    let sequence = state.plan.as_ref().map_or(0, |plan| plan.sequence);
-    if sequence < plan.sequence {
-        return match &state.refused {
-            Some(refused) if refused.at >= plan.issued => {
-                Verdict::Failed(format!("{} [{}]", refused.why, refused.code))
-            }
-            _ => Verdict::Waiting(format!("has plan {sequence}")),
-        };
-    }
-    let Some((phase, why, failures)) = state.apps.iter().find_map(|app| of_release(app, assignment)) else {
-        return Verdict::Waiting(format!("has plan {sequence}"));
-    };
-    let why = why.unwrap_or("it does not say why");
-    match phase {
-        Phase::Running | Phase::Asleep => Verdict::Done(None),
-        Phase::Finished => Verdict::Done(Some(why.into())),
-        Phase::Refused => Verdict::Failed(format!("refuses it: {why}")),
-        Phase::Reverted => Verdict::Failed(format!("went back to what ran before: {why}")),
-        Phase::BackingOff if failures >= FAILURES_MAX => Verdict::Failed(format!("ended {failures} times: {why}")),
-        Phase::BackingOff | Phase::Fetching | Phase::Starting | Phase::Trial | Phase::Paused => {
-            Verdict::Waiting(phase.as_str().into())
-        }
-    }
-}
-
-/// Where an app is with the release that it is to have: as what it is, or as what is to replace it.
-fn of_release<'a>(app: &'a AppState, assignment: &Assignment) -> Option<(Phase, Option<&'a str>, u32)> {
-    let order = assignment.release.digest;
-    if app.app != assignment.app {
-        return None;
-    }
-    // Another setup of the same release is its own successor.
-    if let Some(next) = app.next.as_ref().filter(|next| next.release == order) {
-        return Some((next.phase, next.why.as_deref(), 0));
-    }
-    (app.release == order).then_some((app.phase, app.why.as_deref(), app.failures))
 }
 
 fn conclude(assignment: &Assignment, verdicts: &[(DeviceId, Verdict)], waited: Option<Duration>) -> Result<()> {

@@ -1,7 +1,7 @@
 use super::*;
 use dunlin_core::wire::{
     Digest, ReleaseRef, Timestamp,
-    state::{NextState, PlanState, Refused},
+    state::{AppState, DeviceState, NextState, Phase, PlanState, Refused},
 };
 
 fn assignment() -> Assignment {

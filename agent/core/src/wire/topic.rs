@@ -40,6 +40,8 @@ pub enum Topic {
     Out(DeviceId, AppName, TopicName),
     /// What an app hears under a name that its release asked for.
     In(DeviceId, AppName, TopicName),
+    /// What a client says to itself, to see that the broker passes everything on.
+    Echo(DeviceId),
 }
 
 impl Topics {
@@ -63,6 +65,7 @@ impl Topics {
             Topic::Log(device, app) => format!("{base}/device/{device}/log/{app}"),
             Topic::Out(device, app, name) => format!("{base}/device/{device}/out/{app}/{name}"),
             Topic::In(device, app, name) => format!("{base}/device/{device}/in/{app}/{name}"),
+            Topic::Echo(client) => format!("{base}/echo/{client}"),
         }
     }
 
@@ -97,6 +100,7 @@ impl Topics {
             "release" => Topic::Release(levels.next()?.parse().ok()?),
             "blob" => Topic::Blob(levels.next()?.parse().ok()?, number(levels.next()?)?),
             "want" => Topic::Want(levels.next()?.parse().ok()?),
+            "echo" => Topic::Echo(levels.next()?.parse().ok()?),
             "device" => {
                 let device = levels.next()?.parse().ok()?;
                 match levels.next()? {
@@ -155,7 +159,8 @@ mod tests {
             Topic::Event(device.clone()),
             Topic::Log(device.clone(), "hello".parse().unwrap()),
             Topic::Out(device.clone(), "hello".parse().unwrap(), "room.temperature".parse().unwrap()),
-            Topic::In(device, "hello".parse().unwrap(), "set-point".parse().unwrap()),
+            Topic::In(device.clone(), "hello".parse().unwrap(), "set-point".parse().unwrap()),
+            Topic::Echo(device),
         ]
         .into()
     }

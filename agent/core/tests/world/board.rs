@@ -114,7 +114,8 @@ impl Board {
             | Topic::Event(_)
             | Topic::Log(..)
             | Topic::Out(..)
-            | Topic::In(..) => Ok(()),
+            | Topic::In(..)
+            | Topic::Echo(_) => Ok(()),
         }
     }
 

@@ -69,6 +69,12 @@ Examples:
   dunlinctl deploy hello@1.2.0 --to site=kitchen --wait
   dunlinctl deploy hello --to 'site in (hall, kitchen),model=zero2' -p 80:7878
   dunlinctl deploy hello --to device=pi-3 --env GREETING=Hi -- --verbose
+  dunlinctl deploy hello --waves 1,10%,50%,100% --soak 2m --halt-on 2%
+  dunlinctl deploy hello --dry-run                 what would change where, and what is granted anew
+
+--waves: first one device, then a tenth of those that are online, ... Each wave has to be well for --soak;
+where more than --halt-on of it fail (refuse it, go back, keep ending, or are silent), nobody else is told, and
+`dunlinctl rollback` takes it back. All of that stands in the plan: see `dunlinctl rollout`.
 
 --to takes key=value, key in (a, b) and device=ID, joined by commas or repeated: all must hold.
 Without --to it is for every device, and takes the place of all that was deployed of the app. With
@@ -89,8 +95,36 @@ pub(super) const ROLLBACK: &str = "\
 Example:
   dunlinctl rollback hello
 
-It goes back to what the last plan with an older release had, its settings included, and again to
+What is being rolled out in waves is taken back: every device has again what it had. Otherwise it goes back to what the last plan with an older release had, its settings included, and again to
 the one before that when repeated. Where no earlier plan is known, it takes the release before.";
+
+/// Of `rollout`.
+pub(super) const ROLLOUT: &str = "\
+A rollout stands in the plan: its waves, how far it is, and when it halts. Who began it may leave; whoever has
+the deploy key goes on. `dunlinctl rollback APP` takes it back from all devices, `dunlinctl deploy APP`
+without --waves ends it by telling all.
+
+Examples:
+  dunlinctl rollout show
+  dunlinctl rollout continue hello";
+
+/// Of `rollout show`.
+pub(super) const ROLLOUT_SHOW: &str = "Examples:\n  dunlinctl rollout show\n  dunlinctl rollout show --json";
+
+/// Of `rollout continue`.
+pub(super) const ROLLOUT_CONTINUE: &str = "\
+Examples:
+  dunlinctl rollout continue hello
+  dunlinctl rollout continue hello --halt-on 5%    in spite of what failed
+
+The wave that has begun soaks anew.";
+
+/// Of `rollout hold`.
+pub(super) const ROLLOUT_HOLD: &str = "\
+Example:
+  dunlinctl rollout hold hello
+
+Devices that have the release keep it, and no others are told. Whoever looks after it stops doing so.";
 
 /// Of `bundle`.
 pub(super) const BUNDLE: &str = "\

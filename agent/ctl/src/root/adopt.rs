@@ -132,8 +132,7 @@ async fn sign_plan(fleet: &Fleet, session: &mut Session, last: Verified<Plan>) -
     }
     let lifetime = last.not_after.0.saturating_sub(last.issued.0).max(1);
     let how = How { expires: std::time::Duration::from_secs(lifetime), dry_run: false };
-    let assignments = last.assignments.clone();
-    let plan = plans::follow(fleet, session, how, Some(last), assignments).await?;
+    let plan = plans::again(fleet, session, how, last).await?;
     let until = time::show(plan.not_after);
     say::note(format_args!("signed the plan again, as plan {}; boards may take it until {until}", plan.sequence));
     Ok(())

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
+mod board;
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
@@ -13,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use board::Board;
 use dunlin::link::{Broker, Event, Link, Tls};
 use dunlin_core::{
     trust::{self, Accepted, Verified},
@@ -61,6 +64,19 @@ impl World {
     /// A file of the fleet's folder.
     pub fn fleet(&self, name: &str) -> PathBuf {
         self.path("flock").join(name)
+    }
+
+    /// Another operator's machine: a copy of the fleet's folder, without what only this one knows of plans.
+    pub fn other_folder(&self) -> PathBuf {
+        let copy = self.path("other");
+        for file in files_below(&self.path("flock")) {
+            let name = file.strip_prefix(self.path("flock")).unwrap().to_owned();
+            if !name.starts_with("plans") && name != Path::new("plan.dunlin") {
+                fs::create_dir_all(copy.join(&name).parent().unwrap()).unwrap();
+                fs::copy(&file, copy.join(&name)).unwrap();
+            }
+        }
+        copy
     }
 
     /// The program, to be run in this world with these arguments.
