@@ -26,14 +26,14 @@ pub(super) const PART: &str = "part";
 /// Bytes read at a time to hash a file.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The file of a module that is being fetched.
+/// The file of a module that is being fetched. It is open only while it is read or written: who waits for a chunk
+/// holds no descriptor.
 #[derive(Debug)]
 pub struct Part {
     disk: Disk,
     module: Module,
     whole: PathBuf,
     path: PathBuf,
-    file: File,
 }
 
 /// Why a module could not be finished.
@@ -50,15 +50,20 @@ pub enum NotFinished {
 impl Part {
     pub(super) fn open(disk: Disk, whole: PathBuf, module: Module) -> Result<Self, Failure> {
         let path = part_path(&whole);
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = open.map_err(Failure::disk("open", &path))?;
-        Ok(Self { disk, module, whole, path, file })
+        let part = Self { disk, module, whole, path };
+        part.file().map(|_| part)
+    }
+
+    fn file(&self) -> Result<File, Failure> {
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path);
+        open.map_err(Failure::disk("open", &self.path))
     }
 
     /// The chunks that are there already: those that hash.
     pub fn present(&self) -> Result<Bitmap, Failure> {
         let mut present = Bitmap::new(self.module.count());
-        let length = self.file.metadata().map_err(Failure::disk("look at", &self.path))?.len();
+        let file = self.file()?;
+        let length = file.metadata().map_err(Failure::disk("look at", &self.path))?.len();
         let mut buffer = Vec::new();
         for index in 0..self.module.count() {
             let Some((offset, bytes)) = self.module.range(index) else { break };
@@ -66,7 +71,7 @@ impl Part {
                 break;
             }
             buffer.resize(bytes, 0);
-            self.file.read_exact_at(&mut buffer, offset).map_err(Failure::disk("read", &self.path))?;
+            file.read_exact_at(&mut buffer, offset).map_err(Failure::disk("read", &self.path))?;
             if check_chunk(&self.module, index, &buffer).is_ok() {
                 present.set(index);
             }
@@ -76,12 +81,13 @@ impl Part {
 
     /// Writes a chunk that was checked.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), Failure> {
-        self.disk.write_at(&self.file, &self.path, offset, bytes).map_err(Failure::disk("write", &self.path))
+        self.disk.write_at(&self.file()?, &self.path, offset, bytes).map_err(Failure::disk("write", &self.path))
     }
 
     /// Gives the module its name, once all of it hashes. Blocks until the disk has it.
     pub fn finish(self) -> Result<(), NotFinished> {
-        let Self { disk, module, whole, path, file } = self;
+        let file = self.file()?;
+        let Self { disk, module, whole, path } = self;
         disk.cut(&file, &path, module.bytes).map_err(Failure::disk("cut", &path))?;
         if let Err(refusal) = check_module(&module, module.bytes, hash_file(&path)?) {
             // Chunks that hash make a whole that hashes, unless the release contradicts itself.
