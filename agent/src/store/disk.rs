@@ -48,6 +48,7 @@ type Before = dyn Fn(Change<'_>) -> io::Result<()> + Send + Sync;
 #[derive(Clone, Default)]
 pub struct Disk {
     before: Option<Arc<Before>>,
+    unlocked: bool,
 }
 
 impl fmt::Debug for Disk {
@@ -59,7 +60,18 @@ impl fmt::Debug for Disk {
 impl Disk {
     /// A disk that asks before each change; an error takes the change's place.
     pub fn watched(before: impl Fn(Change<'_>) -> io::Result<()> + Send + Sync + 'static) -> Self {
-        Self { before: Some(Arc::new(before)) }
+        Self { before: Some(Arc::new(before)), unlocked: false }
+    }
+
+    /// A disk on which state folders are not locked: for a process of thousands of agents, which gives each its own
+    /// folder and has no descriptor to spare for each lock.
+    pub fn unlocked() -> Self {
+        Self { before: None, unlocked: true }
+    }
+
+    /// Whether who opens a state folder is to lock it.
+    pub(super) fn is_locked(&self) -> bool {
+        !self.unlocked
     }
 
     /// Puts these bytes in the place of a file, so that a power cut leaves the old ones or the new ones.

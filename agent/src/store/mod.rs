@@ -39,7 +39,7 @@ pub use part::{NotFinished, Part};
 pub struct Store {
     disk: Disk,
     folder: Folder,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl Deref for Store {
@@ -59,11 +59,7 @@ impl Store {
             fs::create_dir_all(&folder).map_err(Failure::disk("create", &folder))?;
             folders.push(folder);
         }
-        let path = dir.join("lock");
-        // On a disk that can't be written (any more) the one of earlier serves as well.
-        let lock = File::create(&path).or_else(|error| File::open(&path).map_err(|_| error));
-        let lock = lock.map_err(Failure::disk("create", &path))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| Failure::InUse(dir.into()))?;
+        let lock = disk.is_locked().then(|| lock(dir)).transpose()?;
         let store = Self { disk, folder: Folder::at(dir), _lock: lock };
         for folder in folders {
             if let Err(failure) = store.sweep(&folder) {
@@ -109,6 +105,15 @@ impl Store {
         let path = self.module_path(&module.sha256);
         Part::open(self.disk.clone(), path, module)
     }
+}
+
+fn lock(dir: &Path) -> Result<File, Failure> {
+    let path = dir.join("lock");
+    // On a disk that can't be written (any more) the one of earlier serves as well.
+    let lock = File::create(&path).or_else(|error| File::open(&path).map_err(|_| error));
+    let lock = lock.map_err(Failure::disk("create", &path))?;
+    flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| Failure::InUse(dir.into()))?;
+    Ok(lock)
 }
 
 #[cfg(test)]
