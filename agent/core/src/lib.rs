@@ -10,6 +10,8 @@ extern crate alloc;
 
 pub mod limits;
 pub mod refusal;
+
+mod explain;
 pub mod wire;
 
 pub mod trust;

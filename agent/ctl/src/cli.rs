@@ -12,7 +12,10 @@ use dunlin::{
     config::units::{ByteSize, Span},
     link::BrokerUrl,
 };
-use dunlin_core::wire::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, Publish, SealingKey, Version};
+use dunlin_core::{
+    Code,
+    wire::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, Publish, SealingKey, Version, state::Phase},
+};
 
 pub(crate) use self::rollout::{
     ContinueArgs, HoldArgs, PaceArgs, Percent, RolloutArgs, RolloutCommand, Wave, WavesArgs,
@@ -83,6 +86,9 @@ pub(crate) enum Command {
     /// Show what runs where, since when, and why not
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
+    /// Show what happens on devices, as it happens
+    #[command(after_help = help::EVENTS)]
+    Events(EventsArgs),
     /// Change which keys count in the fleet, and ban what must not run
     #[command(after_help = help::ROOT)]
     Root(RootArgs),
@@ -96,6 +102,9 @@ pub(crate) enum Command {
     /// Show what a file is and says: root, release, plan, bundle, wasm module, key
     #[command(after_help = help::INSPECT)]
     Inspect(InspectArgs),
+    /// Say what a refusal's code means, and what to do about it
+    #[command(after_help = help::EXPLAIN)]
+    Explain(ExplainArgs),
     /// Build, sign and deploy over MQTT on this machine, again on each change
     #[cfg(feature = "dev")]
     #[command(after_help = help::DEV)]
@@ -286,12 +295,53 @@ pub(crate) struct DepotArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
+    /// Only these apps
+    #[arg(long, value_name = "APP")]
+    pub(crate) app: Vec<AppName>,
+    /// Only these devices, selected as by `deploy --to`
+    #[arg(long, value_name = "SELECTOR")]
+    pub(crate) to: Vec<String>,
+    /// Only apps in these states, and devices that refuse or lack something: refused
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = phase)]
+    pub(crate) state: Vec<Phase>,
+    /// Only devices that are online
+    #[arg(long, conflicts_with = "offline")]
+    pub(crate) online: bool,
+    /// Only devices that are not
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Print one JSON array; with --watch one a line
     #[arg(long)]
     pub(crate) json: bool,
     /// Go on and show every change
     #[arg(long)]
     pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Only those of these devices
+    #[arg(long, value_name = "ID")]
+    pub(crate) device: Vec<DeviceId>,
+    /// Only those of these apps
+    #[arg(long, value_name = "APP")]
+    pub(crate) app: Vec<AppName>,
+    /// Go on until Ctrl-C: it always does, because no broker keeps events
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Print one JSON value a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The code, as in [fork]; every one without
+    #[arg(value_parser = code)]
+    pub(crate) code: Option<Code>,
+    /// Print one JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -359,6 +409,21 @@ fn app_at(text: &str) -> Result<AppAt, String> {
         None => (text, None),
     };
     Ok(AppAt { app: app.parse().map_err(|e| format!("{e}"))?, version })
+}
+
+fn phase(text: &str) -> Result<Phase, String> {
+    Phase::ALL
+        .into_iter()
+        .find(|phase| phase.as_str() == text)
+        .ok_or_else(|| format!("there is {}", Phase::ALL.map(Phase::as_str).join(", ")))
+}
+
+fn code(text: &str) -> Result<Code, String> {
+    let name = text.trim_start_matches('[').trim_end_matches(']');
+    Code::ALL
+        .into_iter()
+        .find(|code| code.as_str() == name)
+        .ok_or_else(|| format!("there is {}", Code::ALL.map(Code::as_str).join(", ")))
 }
 
 /// How long something is good for: documents count in seconds.

@@ -90,25 +90,22 @@ impl Devices {
         }
         Some(device)
     }
-
-    /// An array of what devices said, each with `online` added.
-    pub(crate) fn to_json(&self) -> Value {
-        let one = |(device, seen): (&DeviceId, &Seen)| {
-            let mut value = seen.json.clone().unwrap_or_else(|| json!({ "device": device }));
-            value["online"] = seen.online.into();
-            if let Some(why) = &seen.unreadable {
-                value["unreadable"] = why.as_str().into();
-            }
-            value
-        };
-        self.0.iter().map(one).collect()
-    }
 }
 
 impl Seen {
     /// Its labels, as far as it said them.
     pub(crate) fn labels(&self) -> Labels {
         self.state.as_ref().map(|state| state.labels.clone()).unwrap_or_default()
+    }
+
+    /// What it said, with `online` added.
+    pub(crate) fn to_json(&self, device: &DeviceId) -> Value {
+        let mut value = self.json.clone().unwrap_or_else(|| json!({ "device": device }));
+        value["online"] = self.online.into();
+        if let Some(why) = &self.unreadable {
+            value["unreadable"] = why.as_str().into();
+        }
+        value
     }
 
     fn take_state(&mut self, device: &DeviceId, payload: &Bytes) {
@@ -143,7 +140,7 @@ mod tests {
         let mut devices = Devices::default();
         let mut take = |topic: &str, payload: Bytes| {
             devices.take(&topics, &format!("dunlin/v1/flock/device/{topic}"), &payload);
-            devices.to_json()
+            devices.0.iter().map(|(device, seen)| seen.to_json(device)).collect::<Value>()
         };
         assert_eq!(take("a/online", "1".into()), json!([{ "device": "a", "online": true }]));
         let both = take("a/state", state("a", ",\"new\":7"));

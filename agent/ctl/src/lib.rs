@@ -42,9 +42,11 @@ mod depot;
 
 mod device;
 mod devices;
+mod events;
 mod status;
 mod wait;
 
+mod explain;
 mod inspect;
 
 #[cfg(feature = "dev")]
@@ -53,6 +55,7 @@ mod dev;
 mod files;
 mod progress;
 mod session;
+mod table;
 mod time;
 mod toml_file;
 
@@ -127,6 +130,8 @@ fn execute(cli: &Cli) -> Result<()> {
         Command::Bundle(args) => bundle::run(args, global),
         Command::Depot(args) => wait_for(depot::run(args, global)),
         Command::Status(args) => wait_for(status::run(args, global)),
+        Command::Events(args) => wait_for(events::run(args, global)),
+        Command::Explain(args) => explain::run(args),
         #[cfg(feature = "dev")]
         Command::Dev(args) => wait_for(dev::run(args)),
     }

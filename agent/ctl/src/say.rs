@@ -6,6 +6,7 @@ use std::{
 };
 
 use anstyle::{AnsiColor, Style};
+use dunlin_core::wire::state::Phase;
 
 /// What went well.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
@@ -17,6 +18,16 @@ pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(crate) const FAINT: Style = Style::new().dimmed();
 /// What stands above a table.
 pub(crate) const HEAD: Style = Style::new().bold();
+
+/// How an app's phase looks.
+pub(crate) const fn phase_style(phase: Phase) -> Style {
+    match phase {
+        Phase::Running => GOOD,
+        Phase::Fetching | Phase::Starting | Phase::Trial => BUSY,
+        Phase::BackingOff | Phase::Refused | Phase::Reverted => BAD,
+        Phase::Finished | Phase::Paused | Phase::Asleep => FAINT,
+    }
+}
 
 /// A text in a style.
 pub(crate) fn styled(style: Style, text: impl Display) -> String {

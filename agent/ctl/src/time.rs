@@ -21,6 +21,11 @@ pub(crate) fn show(at: Timestamp) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", seconds / 3_600, seconds % 3_600 / 60)
 }
 
+/// In UTC, to the second: `2026-11-22 08:49:07 UTC`.
+pub(crate) fn show_seconds(at: Timestamp) -> String {
+    show(at).replace(" UTC", &format!(":{:02} UTC", at.0 % 60))
+}
+
 /// How long ago: `12s`, `5m`, `3h`, `2d`; from a clock ahead of ours, `0s`.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     match now.0.saturating_sub(at.0) {

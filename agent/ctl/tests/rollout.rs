@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Board, LIMIT, Running, World, eventually};
+use common::{LIMIT, Running, World, board::Board, eventually};
 use dunlin::link::Event;
 use dunlin_core::wire::{Topic, state::Phase};
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Board, LIMIT, Running, World};
+use common::{LIMIT, Running, World, board::Board};
 use dunlin_core::wire::{
     Digest, ReleaseRef, Timestamp,
     state::{AppState, DeviceState, Phase, PlanState},
@@ -66,10 +66,10 @@ fn status_shows_what_devices_said() {
     assert_eq!(shown.as_array().map(Vec::len), Some(3));
     let table = world.ok(&["status"]).out;
     let expected = "\
-DEVICE  ONLINE  PLAN  APP    VERSION  PHASE    SINCE  NOTE
-pi-1    yes     3     hello  1.0.0    running  5m     port 8080
-pi-2    no      2     hello  1.0.0    refused  5m     port 8080; too large
-pi-3    yes     -     -      -        -        -\n";
+DEVICE  LABELS     ONLINE  AGENT  PLAN  APP    RELEASE  STATE    SINCE  WHY
+pi-1    site=hall  yes     0.1.0  3     hello  1.0.0    running  5m     port 8080
+pi-2    site=hall  no      0.1.0  2     hello  1.0.0    refused  5m     port 8080; too large
+pi-3    -          yes     -      -     -      -        -        -\n";
     assert_eq!(table, expected, "and no colours where there is no terminal");
 }
 
@@ -193,4 +193,65 @@ fn inspect_says_what_a_file_is() {
     assert!(
         world.fails(1, &["inspect", "text"]).contains("text is no envelope, no bundle, no wasm module and no key file")
     );
+}
+
+#[test]
+fn events_are_shown_as_they_happen() {
+    let world = World::new();
+    let _board = Board::start(&world, "pi-1", "hall");
+    let spin = "(module (memory (export \"memory\") 1) (func (export \"_start\") (loop $l (br $l))))";
+    let file = world.app("hello", "1.0.0", "", spin);
+    world.ok(&["release", &file]);
+    let listen = |args: &[&str]| {
+        let mut command = world.command(&[&["events", "-f"], args].concat());
+        let mut running = Running(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+        let mut heard = String::new();
+        BufReader::new(running.0.stderr.take().unwrap()).read_line(&mut heard).unwrap();
+        assert!(heard.contains("listening for what happens in flock"), "{heard}");
+        let lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+        (running, lines)
+    };
+    let (mut all, mut words) = listen(&[]);
+    let (_json, mut values) = listen(&["--json", "--device", "pi-1", "--app", "hello"]);
+    world.ok(&["deploy", "hello"]);
+    let order = world.plan().assignments[0].release.digest;
+    let first = words.next().unwrap().unwrap();
+    assert!(first.ends_with("pi-1  accepted plan 1"), "{first}");
+    let runs = words.map(Result::unwrap).find(|line| line.ends_with(" is running")).unwrap();
+    assert!(runs.contains(&format!("pi-1  hello {} is running", order.short())), "{runs}");
+    // Only of the app: that a plan was accepted is not.
+    let first: Value = serde_json::from_str(&values.next().unwrap().unwrap()).unwrap();
+    assert_eq!((&first["event"], &first["app"], &first["release"]), (&json!("app"), &json!("hello"), &json!(order)));
+    assert_eq!(all.interrupt().0, 0);
+}
+
+#[test]
+fn a_code_is_explained() {
+    let world = World::without_fleet();
+    let one = world.ok(&["explain", "[fork]"]).out;
+    assert!(
+        one.starts_with("fork\n  refused: the last plan's sequence with other content\n  to do:   `dunlinctl"),
+        "{one}"
+    );
+    assert_eq!(world.json(&["explain", "--json"]).as_array().map(Vec::len), Some(dunlin_core::Code::ALL.len()));
+    let run = world.run(&["explain", "spoon"]);
+    assert!(run.code == 2 && run.err.contains("there is oversized, malformed, "), "{run:?}");
+}
+
+#[test]
+fn status_shows_what_is_asked_for() {
+    let world = World::new();
+    world.device("pi-1", true, Some(&state("pi-1", 3, Digest::of(b"r"), Phase::Running, None)));
+    world.device("pi-2", false, Some(&state("pi-2", 2, Digest::of(b"r"), Phase::Refused, Some("too large"))));
+    let devices = |args: &[&str]| {
+        let status = world.json(&[&["status", "--json"], args].concat());
+        status.as_array().unwrap().iter().map(|device| device["device"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(devices(&["--state", "refused,reverted"]), ["pi-2"]);
+    assert_eq!(devices(&["--to", "device=pi-1"]), ["pi-1"]);
+    assert_eq!(devices(&["--app", "bell"]), [""; 0]);
+    assert_eq!((devices(&["--online"]), devices(&["--offline"])), (vec![json!("pi-1")], vec![json!("pi-2")]));
+    assert!(world.ok(&["status", "--app", "bell"]).err.contains("no device of flock is meant by that"));
+    let run = world.run(&["status", "--state", "happy"]);
+    assert!(run.code == 2 && run.err.contains("there is fetching, starting, "), "{run:?}");
 }

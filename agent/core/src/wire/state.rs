@@ -126,6 +126,20 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Every one, in the order of a life.
+    pub const ALL: [Self; 10] = [
+        Self::Fetching,
+        Self::Starting,
+        Self::Trial,
+        Self::Running,
+        Self::Asleep,
+        Self::BackingOff,
+        Self::Finished,
+        Self::Paused,
+        Self::Refused,
+        Self::Reverted,
+    ];
+
     /// The word for it, the same as in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -149,10 +149,22 @@ answer serves all that wait for it. Ctrl-C ends it.";
 pub(super) const STATUS: &str = "\
 Examples:
   dunlinctl status
-  dunlinctl status --watch
+  dunlinctl status --app sensor --to site=kitchen --watch
+  dunlinctl status --state backing-off,reverted,refused
   dunlinctl status --json | jq '.[] | select(.online) | .device'
 
---json prints one array; each element is what a device said (its state topic) and `online`.";
+--json prints one array; each element is what a device said (its state topic) and `online`.
+More devices than a broker queues for one client (mosquitto: max_queued_messages, 1000) are not all seen:
+it is said when that happened.";
+
+/// Of `events`.
+pub(super) const EVENTS: &str = "\
+Examples:
+  dunlinctl events -f
+  dunlinctl events -f --device pi-kitchen-1 --json";
+
+/// Of `explain`.
+pub(super) const EXPLAIN: &str = "Examples:\n  dunlinctl explain fork\n  dunlinctl explain";
 
 /// Of `inspect`.
 pub(super) const INSPECT: &str =

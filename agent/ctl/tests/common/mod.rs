@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
-mod board;
+pub mod board;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -15,7 +15,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use board::Board;
 use dunlin::link::{Broker, Event, Link, Tls};
 use dunlin_core::{
     trust::{self, Accepted, Verified},
