@@ -70,6 +70,9 @@ pub struct Usage {
     disk_bytes: AtomicU64,
     connections_accepted: AtomicU64,
     connections_open: AtomicUsize,
+    received_bytes: AtomicU64,
+    sent_bytes: AtomicU64,
+    http_answers: AtomicU64,
     connections_changed: Notify,
 }
 
@@ -99,6 +102,22 @@ impl Usage {
         self.connections_open.load(Ordering::Relaxed)
     }
 
+    /// Bytes that it read from connections that it accepted.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that it wrote to connections that it accepted.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Answers in HTTP/1 on connections that it accepted. Of requests that came at once, before the first was
+    /// answered, one counts.
+    pub fn http_answers(&self) -> u64 {
+        self.http_answers.load(Ordering::Relaxed)
+    }
+
     /// Until the number of open connections is such a one.
     pub async fn connections(&self, wanted: impl Fn(usize) -> bool) {
         loop {
@@ -120,6 +139,18 @@ impl Usage {
 
     pub(crate) fn disk_shrank(&self, bytes: u64) {
         self.disk_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn answered_http(&self) {
+        self.http_answers.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn opened(&self) {

@@ -162,7 +162,10 @@ impl Connection {
 
     pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         let read = self.recv(into, RecvFlags::empty())?;
-        self.answered(false);
+        if let Some(accepted) = &self.accepted {
+            accepted.answered.store(false, Ordering::Relaxed);
+            accepted.usage.received(read);
+        }
         Ok(read)
     }
 
@@ -188,14 +191,14 @@ impl Connection {
             // Without the flag, a connection that is gone would be a signal.
             Ok(rustix::net::sendmsg(socket, from, &mut nothing, SendFlags::NOSIGNAL)?)
         })?;
-        self.answered(true);
-        Ok(written)
-    }
-
-    fn answered(&self, answered: bool) {
         if let Some(accepted) = &self.accepted {
-            accepted.answered.store(answered, Ordering::Relaxed);
+            let begins = !accepted.answered.swap(true, Ordering::Relaxed);
+            if begins && from.iter().find(|part| !part.is_empty()).is_some_and(|part| is_http_answer(part)) {
+                accepted.usage.answered_http();
+            }
+            accepted.usage.sent(written);
         }
+        Ok(written)
     }
 
     /// Whether nothing more is to be read: see [`Gate::last_call`].
@@ -331,6 +334,11 @@ impl Drop for Connection {
             accepted.usage.closed();
         }
     }
+}
+
+/// Whether an answer begins so (RFC 9112, section 4) that is not followed by another one to the same request.
+fn is_http_answer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.") && bytes.get(8..10).is_some_and(|status| status[0] == b' ' && status[1] != b'1')
 }
 
 /// The address that the kernel has for it.

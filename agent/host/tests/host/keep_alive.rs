@@ -58,6 +58,24 @@ async fn answered(client: &mut TcpStream) {
     assert_eq!(String::from_utf8(answer).unwrap(), ANSWER);
 }
 
+#[tokio::test]
+async fn what_it_answers_and_the_bytes_of_it_are_counted() {
+    let server = Server::start().await;
+    for (connection, requests) in [(1, 3_u64), (2, 2)] {
+        let mut client = server.connect().await;
+        for _ in 0..requests {
+            // In two pieces: it is one request all the same.
+            send(&mut client, &REQUEST[..10]).await;
+            send(&mut client, &REQUEST[10..]).await;
+            answered(&mut client).await;
+        }
+        assert_eq!(server.usage.connections_accepted(), connection);
+    }
+    assert_eq!(server.usage.http_answers(), 5);
+    assert_eq!(server.usage.received_bytes(), 5 * REQUEST.len() as u64);
+    assert_eq!(server.usage.sent_bytes(), 5 * ANSWER.len() as u64);
+}
+
 /// Everything until the guest closes the connection.
 async fn rest(client: &mut TcpStream) -> String {
     let mut rest = String::new();
