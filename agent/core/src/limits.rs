@@ -135,6 +135,53 @@ pub const LAST_LINES: usize = 5;
 /// Bytes of each of them that are told: a state is one message.
 pub const LAST_LINE_BYTES: usize = 200;
 
+/// Newest lines of each app that a board remembers, for those who look at it: enough to see what happened just now.
+pub const RECENT_LINES: usize = 200;
+
+/// Bytes of those lines: with fifty apps that print a lot, 800 KiB.
+pub const RECENT_BYTES: usize = 16 * 1024;
+
+/// Connections to one place of a board's door; who comes then waits. A browser holds six.
+pub const DOOR_CONNECTIONS_MAX: usize = 64;
+
+/// Connections to one place of the front door: half of the descriptors that a process usually may have, because each
+/// has another one to the app.
+pub const FRONT_CONNECTIONS_MAX: usize = 256;
+
+/// Milliseconds that the head of a request may take, a pause between two requests, and a TLS handshake.
+pub const HTTP_HEAD_MS: u64 = 10_000;
+
+/// Bytes of the head of a request, and of what is read of a body at once.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Headers of a request.
+pub const HTTP_HEADERS_MAX: usize = 64;
+
+/// Milliseconds in which nothing is read of an answer, or nothing comes of a body, after which its connection ends.
+pub const HTTP_STALL_MS: u64 = 10_000;
+
+/// Bytes of a request's body that the front door passes on where the owner does not say.
+pub const FRONT_BODY_BYTES: u64 = 1024 * 1024;
+
+/// Milliseconds in which an app's port has to be reached: it is on the same board.
+pub const FRONT_CONNECT_MS: u64 = 5_000;
+
+/// Milliseconds in which an app has to begin its answer, waking up included.
+pub const FRONT_ANSWER_MS: u64 = 60_000;
+
+/// Bytes of the token of a door that is open to the network: 128 bits in hexadecimal are 32, and nobody tries
+/// through 16 of any kind.
+pub const DOOR_TOKEN_BYTES_MIN: usize = 16;
+
+/// Events that the door shows.
+pub const EVENTS_KEPT: usize = 64;
+
+/// Samples of each app's figures that are kept for graphs: five minutes, 5 KiB.
+pub const HISTORY_SAMPLES: usize = 150;
+
+/// Milliseconds between two of them.
+pub const HISTORY_MS: u64 = 2_000;
+
 /// Milliseconds of good running after which an app's failures are forgotten.
 pub const WELL_AFTER_MS: u64 = 60_000;
 

@@ -13,7 +13,7 @@ use dunlin_core::{
 use dunlin_host::{Observer, Stream};
 use tokio::sync::Notify;
 
-use super::Clock;
+use super::{Clock, Record};
 use crate::agent::Watch;
 
 /// What a guest printed last: what people want to see first when it has failed.
@@ -35,12 +35,18 @@ impl Tail {
     }
 }
 
+/// Who hears of a run.
+pub(super) struct Heard {
+    pub(super) watch: Arc<dyn Watch>,
+    pub(super) accepting: Arc<Notify>,
+    pub(super) tail: Tail,
+    pub(super) record: Record,
+}
+
 /// Watches one run of a guest.
 pub(super) struct Lines {
     app: AppName,
-    watch: Arc<dyn Watch>,
-    accepting: Arc<Notify>,
-    tail: Tail,
+    to: Heard,
     clock: Clock,
     bucket: Bucket,
     dropped: u64,
@@ -49,9 +55,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(app: AppName, watch: Arc<dyn Watch>, accepting: Arc<Notify>, tail: Tail, clock: Clock) -> Self {
+    pub(super) fn new(app: AppName, to: Heard, clock: Clock) -> Self {
         let bucket = Bucket::new(LINES_AT_ONCE, LINES_PER_SECOND, clock.now());
-        Self { app, watch, accepting, tail, clock, bucket, dropped: 0, stdout: Vec::new(), stderr: Vec::new() }
+        Self { app, to, clock, bucket, dropped: 0, stdout: Vec::new(), stderr: Vec::new() }
     }
 
     fn line(&mut self, stream: Stream, line: &[u8]) {
@@ -62,8 +68,8 @@ impl Lines {
         self.say_dropped();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = String::from_utf8_lossy(line);
-        self.tail.push(&line);
-        self.watch.line(&self.app, stream, &line);
+        self.to.tail.push(&line);
+        self.say(stream, &line);
     }
 }
 
@@ -72,9 +78,14 @@ impl Lines {
     fn say_dropped(&mut self) {
         if self.dropped > 0 {
             let sentence = format!("({} lines dropped: more than {LINES_PER_SECOND} a second)", self.dropped);
-            self.dropped = 0;
-            self.watch.line(&self.app, Stream::Stderr, &sentence);
+            self.to.record.dropped(std::mem::take(&mut self.dropped));
+            self.say(Stream::Stderr, &sentence);
         }
+    }
+
+    fn say(&self, stream: Stream, line: &str) {
+        self.to.record.line(stream, line);
+        self.to.watch.line(&self.app, stream, line);
     }
 }
 
@@ -106,7 +117,7 @@ impl Observer for Lines {
     }
 
     fn accepting(&mut self) {
-        self.accepting.notify_one();
+        self.to.accepting.notify_one();
     }
 }
 
@@ -139,7 +150,9 @@ mod tests {
 
     fn seen(writes: &[&[u8]]) -> Vec<String> {
         let seen = Arc::new(Seen::default());
-        let mut lines = Lines::new("a".parse().unwrap(), seen.clone(), Arc::default(), Tail::default(), Clock::start());
+        let to =
+            Heard { watch: seen.clone(), accepting: Arc::default(), tail: Tail::default(), record: Record::default() };
+        let mut lines = Lines::new("a".parse().unwrap(), to, Clock::start());
         writes.iter().for_each(|bytes| lines.output(Stream::Stdout, bytes));
         drop(lines);
         let lines = seen.0.lock().unwrap();

@@ -12,6 +12,7 @@ mod messages;
 mod passed;
 mod ports;
 mod probe;
+mod record;
 mod task;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -36,6 +37,7 @@ pub(crate) use load::{NotLoaded, load};
 use messages::Messages;
 pub(crate) use messages::Outgoing;
 pub(crate) use ports::Ports;
+pub(crate) use record::{Figures, Line, Record, Records};
 use task::Task;
 
 /// What to run. The driver, the app's task and who waits for its first connection share one.
@@ -114,6 +116,7 @@ pub(crate) struct Surroundings {
     pub(crate) reports: mpsc::UnboundedSender<Report>,
     pub(crate) outgoing: mpsc::UnboundedSender<Outgoing>,
     pub(crate) watch: Arc<dyn Watch>,
+    pub(crate) records: Records,
     pub(crate) clock: Clock,
 }
 

@@ -15,10 +15,11 @@ use super::{
     Report, Said, Spec, Status, Surroundings,
     doors::Doors,
     limits,
-    lines::{Lines, Tail},
+    lines::{Heard, Lines, Tail},
     load::load,
     messages::Messages,
     probe,
+    record::{Counted, Record},
 };
 
 type Run = Pin<Box<dyn Future<Output = supervise::Ended> + Send>>;
@@ -38,6 +39,9 @@ pub(super) struct Task {
     doors: Option<Doors>,
     guest: Option<Run>,
     usage: Arc<Usage>,
+    record: Record,
+    /// Counts the run in the record.
+    counted: Option<Counted>,
     /// Open connections that the supervisor was told of.
     connections: usize,
     accepting: Arc<Notify>,
@@ -58,6 +62,7 @@ impl Task {
         // Only spreads restarts: without randomness they are just not spread.
         let seed = getrandom::u64().unwrap_or_default();
         let supervisor = Supervisor::new(&spec.setup, spec.trial, seed, around.clock.now());
+        let record = around.records.of(&spec.release.app);
         Self {
             spec,
             apart,
@@ -69,6 +74,8 @@ impl Task {
             doors: None,
             guest: None,
             usage: Arc::default(),
+            record,
+            counted: None,
             connections: 0,
             accepting: Arc::default(),
             look: None,
@@ -159,6 +166,8 @@ impl Task {
             self.accepting.notify_one();
         }
         let guest = self.guest(&doors)?;
+        let after_failure = self.supervisor.has_failed() || self.supervisor.failures() > 0;
+        self.counted = Some(self.record.start(Arc::clone(&self.usage), after_failure));
         self.doors = Some(doors);
         self.guest = Some(Box::pin(async move { ended(dunlin_host::run(&program, guest).await) }));
         Ok(())
@@ -175,8 +184,13 @@ impl Task {
         let app = &self.spec.release.app;
         let (listeners, listen) = doors.give();
         let (connect, within) = (self.spec.reach.clone(), self.around.board.within.clone());
-        let (watch, clock) = (Arc::clone(&self.around.watch), self.around.clock);
-        let lines = Lines::new(app.clone(), watch, Arc::clone(&self.accepting), self.tail.clone(), clock);
+        let to = Heard {
+            watch: Arc::clone(&self.around.watch),
+            accepting: Arc::clone(&self.accepting),
+            tail: self.tail.clone(),
+            record: self.record.clone(),
+        };
+        let lines = Lines::new(app.clone(), to, self.around.clock);
         Ok(Guest {
             args: [app.to_string()].into_iter().chain(setup.args.iter().cloned()).collect(),
             env: self.around.board.environment(app, setup)?,

@@ -232,6 +232,7 @@ impl Driver {
         let modules: BTreeSet<_> = self.actual.releases.values().map(|release| release.module.sha256).collect();
         self.actual.modules.retain(|module| modules.contains(module));
         self.fetches.retain(|module, _| modules.contains(module));
+        self.around.records.keep(|app| assignments.iter().any(|assignment| assignment.app == *app));
     }
 
     /// Closes the ports that no app publishes any more.
