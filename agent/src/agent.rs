@@ -8,7 +8,7 @@ use dunlin_core::wire::{
 };
 use dunlin_host::Stream;
 
-use crate::{Failure, config::Config, driver::Driver, notify::Manager, store::Disk};
+use crate::{Failure, config::Config, door::Doors, driver::Driver, notify::Manager, store::Disk};
 
 /// How long the broker may take to hear our goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -62,7 +62,8 @@ pub async fn run_on(
     watch: Arc<dyn Watch>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let mut driver = Driver::new(disk, config, watch)?;
+    let mut driver = Driver::new(disk, config.clone(), watch)?;
+    let _doors = Doors::open(&config, driver.view());
     driver.resume();
     let mut manager = Manager::from_env();
     let mut shutdown = pin!(shutdown);

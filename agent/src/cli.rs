@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::{config, import::ImportArgs, join::JoinArgs, run::RunArgs};
+use crate::{
+    config,
+    import::ImportArgs,
+    join::JoinArgs,
+    run::RunArgs,
+    status::{LogsArgs, StatusArgs},
+};
 
 /// Runs small signed WebAssembly apps and takes them from an MQTT broker.
 #[derive(Parser, Debug)]
@@ -22,6 +28,8 @@ pub enum Command {
     /// Run the daemon: take plans from the broker and do what they say
     Agent(ConfigArgs),
     Run(RunArgs),
+    Status(StatusArgs),
+    Logs(LogsArgs),
     Join(JoinArgs),
     /// Take a bundle from a file, for a board without a network
     Import(ImportArgs),

@@ -4,6 +4,7 @@
 //! config ──▶ agent ──▶ driver: input ─▶ core ─▶ perform ──▶ apps ──▶ dunlin-host
 //!                        ▲   │                    │
 //!                  link ─┘   └─▶ report ─▶ link   └─▶ store, fetch
+//!                                     └──▶ door: local HTTP
 //! ```
 //!
 //! It decides nothing that [`dunlin_core`] could decide, and has no type that could sign anything.
@@ -12,6 +13,7 @@ pub mod agent;
 pub mod bundle;
 pub mod cli;
 pub mod config;
+pub mod door;
 pub mod enrolment;
 pub mod failure;
 pub mod join;
@@ -26,6 +28,7 @@ mod report;
 pub mod import;
 pub mod link;
 pub mod run;
+pub mod status;
 pub mod store;
 
 pub use failure::Failure;

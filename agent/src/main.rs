@@ -12,7 +12,7 @@ use dunlin::{
     agent,
     cli::{Cli, Command, ConfigArgs},
     config::Config,
-    identity, import, join, run,
+    identity, import, join, run, status,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -34,6 +34,8 @@ fn main() -> ExitCode {
             log();
             import::import(&args)
         }
+        Command::Status(args) => status::status(&args),
+        Command::Logs(args) => status::logs(&args),
         Command::Check(ConfigArgs { config }) => check(&config),
         Command::Key(ConfigArgs { config }) => key(&config),
         Command::Join(args) => join::join(&args).context("this board did not join").and_then(|joined| {

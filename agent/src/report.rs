@@ -12,6 +12,7 @@ use dunlin_core::{
 
 use crate::{
     agent::Watch,
+    door::View,
     link::{Link, Will},
 };
 
@@ -20,6 +21,7 @@ pub(crate) struct Reporter {
     device: DeviceId,
     topics: Topics,
     watch: Arc<dyn Watch>,
+    view: View,
     apps: BTreeMap<AppName, AppState>,
     refused: Option<Refused>,
     /// How many more refusals are reported, and how many were not.
@@ -34,9 +36,19 @@ const ONLINE: &str = "1";
 const OFFLINE: &str = "0";
 
 impl Reporter {
-    pub(crate) fn new(device: DeviceId, topics: Topics, watch: Arc<dyn Watch>) -> Self {
+    pub(crate) fn new(device: DeviceId, topics: Topics, watch: Arc<dyn Watch>, view: View) -> Self {
         let refusals = Bucket::new(limits::REFUSALS_AT_ONCE, limits::REFUSALS_PER_SECOND, Moment(0));
-        Self { device, topics, watch, apps: BTreeMap::new(), refused: None, refusals, unreported: 0, published: None }
+        Self {
+            device,
+            topics,
+            watch,
+            view,
+            apps: BTreeMap::new(),
+            refused: None,
+            refusals,
+            unreported: 0,
+            published: None,
+        }
     }
 
     /// What the broker is to say when we are gone without a word.
@@ -69,6 +81,7 @@ impl Reporter {
 
     /// A message was refused. Who sends rubbish does not decide how much is written and said.
     pub(crate) fn refused_message(&mut self, link: &mut Link, refusal: &Refusal, moment: Moment, now: Timestamp) {
+        self.view.refusal(refusal.code);
         if !self.is_news(refusal) {
             return;
         }
@@ -80,14 +93,18 @@ impl Reporter {
         if unreported > 0 {
             tracing::warn!("{unreported} refusals were not reported: there were too many of them");
         }
-        self.refused(link, refusal, now);
+        self.tell_refused(link, refusal, now);
     }
 
     /// Something was refused. The same thing said again is not news.
     pub(crate) fn refused(&mut self, link: &mut Link, refusal: &Refusal, now: Timestamp) {
-        if !self.is_news(refusal) {
-            return;
+        self.view.refusal(refusal.code);
+        if self.is_news(refusal) {
+            self.tell_refused(link, refusal, now);
         }
+    }
+
+    fn tell_refused(&mut self, link: &mut Link, refusal: &Refusal, now: Timestamp) {
         let (code, why) = (refusal.code.to_string(), refusal.sentence.clone());
         tracing::warn!(code, "refused: {why}");
         let refused = Refused { code: code.clone(), why: why.clone(), at: now };
@@ -121,6 +138,7 @@ impl Reporter {
         if self.published.as_ref() != Some(&state) {
             self.published = Some(state.clone());
             state.at = now;
+            self.view.state(&state);
             let room = link.payload_bytes_max(&self.topics.format(&Topic::State(self.device.clone())));
             self.json(link, &Topic::State(self.device.clone()), &fitting(state, room), true);
         }
@@ -128,6 +146,7 @@ impl Reporter {
 
     fn event(&self, link: &mut Link, what: What, now: Timestamp) {
         let event = Event { device: self.device.clone(), at: now, what };
+        self.view.event(&event);
         self.json(link, &Topic::Event(self.device.clone()), &event, false);
     }
 
@@ -193,7 +212,8 @@ mod tests {
         };
         let mut link = Link::new(broker, "pi-1", None);
         let (device, fleet) = ("pi-1".parse().unwrap(), "flock".parse().unwrap());
-        let mut reporter = Reporter::new(device, Topics::new("dunlin/v1", &fleet), Arc::new(Log));
+        let view = View::new(true, crate::apps::Records::default(), Timestamp(1));
+        let mut reporter = Reporter::new(device, Topics::new("dunlin/v1", &fleet), Arc::new(Log), view.clone());
         let flood = |reporter: &mut Reporter, link: &mut Link, moment| {
             for number in 0..10_000 {
                 let refusal = Refusal::new(Code::Malformed, format!("rubbish {number}"));

@@ -90,6 +90,8 @@ fn board(world: &World, number: usize) -> Config {
         connect: None,
         directories: std::collections::BTreeMap::new(),
         bind: Ipv4Addr::LOCALHOST.into(),
+        door: None,
+        front: None,
     }
 }
 

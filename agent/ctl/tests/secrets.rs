@@ -40,6 +40,8 @@ fn prints(world: &World, device: &str, wanted: &str) {
         connect: None,
         directories: [].into(),
         bind: [127, 0, 0, 1].into(),
+        door: None,
+        front: None,
     };
     let (lines, printed) = mpsc::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -110,6 +110,8 @@ impl Board {
             connect: None,
             directories: BTreeMap::new(),
             bind: address(number),
+            door: None,
+            front: None,
         };
         Ok(Self { number, fault, config, chance: Chance::new(settings.seed, number as u64) })
     }

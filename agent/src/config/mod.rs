@@ -3,6 +3,7 @@
 //! [`raw`] is the file as people write it; [`Config`] is what it means. An error names the file,
 //! the line and the key.
 
+mod doors;
 mod raw;
 pub mod units;
 
@@ -21,8 +22,8 @@ use dunlin_core::{
 use dunlin_host::Reach;
 
 use crate::{
-    Failure,
-    link::{Broker, Tls},
+    Failure, door,
+    link::{self, Broker, Tls},
 };
 
 /// Where the agent looks for its configuration.
@@ -57,6 +58,10 @@ pub struct Config {
     pub directories: BTreeMap<MountName, PathBuf>,
     /// The address on which apps' ports are published.
     pub bind: IpAddr,
+    /// Where it says of itself what it does; nowhere, if absent.
+    pub door: Option<door::Settings>,
+    /// Where apps are reached by name; nowhere, if absent.
+    pub front: Option<door::FrontSettings>,
 }
 
 /// What is wrong with a configuration file.
@@ -101,7 +106,12 @@ impl Config {
         let text = fs::read_to_string(path).map_err(unreadable)?;
         let raw: raw::Raw = toml::from_str(&text).map_err(|error| ConfigError::in_toml(path, &text, &error))?;
         let credentials = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let place = raw::Place { folder: path.parent().unwrap_or(Path::new("")), credentials: credentials.as_deref() };
+        let runtime = env::var_os("RUNTIME_DIRECTORY").map(PathBuf::from);
+        let place = raw::Place {
+            folder: path.parent().unwrap_or(Path::new("")),
+            credentials: credentials.as_deref(),
+            runtime: runtime.as_deref(),
+        };
         raw.resolve(&place).map_err(|message| ConfigError { path: path.into(), at: None, message })
     }
 
@@ -114,6 +124,12 @@ impl Config {
         }
         if self.http.ca.is_some() {
             problems.extend(self.http.client_config().err().map(|error| format!("[http]: {error}")));
+        }
+        let door = self.door.as_ref().and_then(|door| door.certificate.as_ref()).map(|files| ("door", files));
+        let front = self.front.as_ref().and_then(|front| front.certificate.as_ref()).map(|files| ("front", files));
+        for (section, files) in door.into_iter().chain(front) {
+            let config = link::server_config(&files.chain, &files.key);
+            problems.extend(config.err().map(|error| format!("[{section}]: {error}")));
         }
         for (name, path) in &self.directories {
             if let Err(source) = fs::read_dir(path) {
@@ -184,7 +200,7 @@ password = "secret"
         fs::write(handed.path().join("secrets_password"), "handed\n").unwrap();
         let text = GOOD.replace("password = \"secret\"", "password_file = \"secrets/password\"");
         let raw = || toml::from_str::<raw::Raw>(&text).unwrap();
-        let place = raw::Place { folder: here.path(), credentials: Some(handed.path()) };
+        let place = raw::Place { folder: here.path(), credentials: Some(handed.path()), runtime: None };
         let resolved = raw().resolve(&place).unwrap();
         assert_eq!(resolved.broker.credentials.unwrap().password, "handed");
         let place = raw::Place { credentials: None, ..place };
@@ -207,6 +223,18 @@ password = "secret"
             ("[broker]", "[policy]\nmemory = \"64\"\n[broker]", "agent.toml:10:10: \"64\" is not a size"),
             ("password =", "password_file =", "agent.toml: `password_file`: cannot read"),
             ("user = \"pi-1\"\n", "", "agent.toml: [broker] has a password, but no `user`"),
+            ("[broker]", "[door]\nlisten = \"8080\"\n[broker]", "agent.toml:10:10: \"8080\" is no place to listen"),
+            (
+                "[broker]",
+                "[door]\nlisten = \"0.0.0.0:8080\"\n[broker]",
+                "agent.toml: [door] is open to the network at 0.0.0.0:8080, and asks for nothing: set `token_file`",
+            ),
+            (
+                "[broker]",
+                "[door]\nlisten = \"127.0.0.1:1\"\nmode = \"0999\"\n[broker]",
+                "agent.toml: [door] `mode` is three or four octal digits, as in \"0660\"",
+            ),
+            ("[broker]", "[front]\nlisten = []\n[broker]", "agent.toml: [front] `listen` names no place"),
             (
                 "url = \"mqtt:",
                 "certificate = \"c.pem\"\nurl = \"mqtt:",

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::{
     Config, SECRETS,
+    doors::{self, RawDoor, RawFront},
     units::{ByteSize, Span},
 };
 use crate::link::{Broker, BrokerUrl, Credentials, Tls};
@@ -44,6 +45,8 @@ pub(super) struct Raw {
     policy: RawPolicy,
     #[serde(default)]
     directories: BTreeMap<MountName, RawDirectory>,
+    door: Option<RawDoor>,
+    front: Option<RawFront>,
 }
 
 #[derive(Deserialize, Default)]
@@ -126,16 +129,18 @@ pub(super) struct Place<'a> {
     pub(super) folder: &'a Path,
     /// Where the service manager put what it was told to hand over (systemd.exec(5)).
     pub(super) credentials: Option<&'a Path>,
+    /// The folder that the service manager made for sockets (systemd.exec(5), `RuntimeDirectory=`).
+    pub(super) runtime: Option<&'a Path>,
 }
 
 impl Place<'_> {
     /// Absolute, so that nothing depends on the folder that the agent happens to run in.
-    fn absolute(&self, path: PathBuf) -> Result<PathBuf, String> {
+    pub(super) fn absolute(&self, path: PathBuf) -> Result<PathBuf, String> {
         path::absolute(self.folder.join(path)).map_err(|error| error.to_string())
     }
 
     /// A file that only root may be able to read where it stands.
-    fn secret(&self, path: PathBuf) -> Result<PathBuf, String> {
+    pub(super) fn secret(&self, path: PathBuf) -> Result<PathBuf, String> {
         // systemd makes `secrets_device.key` of `device.key` in the folder `secrets`.
         let handed = path.strip_prefix(SECRETS).ok().zip(self.credentials).map(|(name, credentials)| {
             let name = name.display().to_string().replace('/', "_");
@@ -173,6 +178,8 @@ impl Raw {
                 .map(|(name, directory)| Ok((name, absolute(directory.path)?)))
                 .collect::<Result<_, String>>()?,
             bind: self.bind,
+            door: doors::door(self.door, place)?,
+            front: self.front.map(|front| front.resolve(place)).transpose()?,
         })
     }
 }

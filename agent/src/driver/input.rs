@@ -36,6 +36,7 @@ impl Driver {
             Event::Disconnected { why, retry } => {
                 tracing::warn!(retry_ms = retry.as_millis() as u64, "no broker: {why}");
                 self.around.watch.link(Err(&why));
+                self.view.link(Err(&why), self.now());
                 self.connected = false;
                 self.fetches.values_mut().for_each(|fetch| fetch.handle_disconnected());
             }
@@ -54,6 +55,7 @@ impl Driver {
             );
         }
         self.around.watch.link(Ok(()));
+        self.view.link(Ok(()), self.now());
         (self.connected, self.retains) = (true, abilities.retain);
         self.asked.clear();
         self.heard.clear();

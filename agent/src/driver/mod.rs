@@ -41,9 +41,10 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use crate::{
     Failure,
     agent::Watch,
-    apps::{App, Board, Clock, Outgoing, Ports, Report, Status, Surroundings},
+    apps::{App, Board, Clock, Outgoing, Ports, Records, Report, Status, Surroundings},
     bundle::NotRead,
     config::Config,
+    door::{self, View},
     fetch::{Brought, Downloads, Fetch},
     identity,
     link::{self, Link},
@@ -107,6 +108,7 @@ pub(crate) struct Driver {
     heard: BTreeMap<Topic, Ran>,
     jobs: JoinSet<Done>,
     reporter: Reporter,
+    view: View,
 }
 
 /// What a driver waits for.
@@ -141,7 +143,9 @@ impl Driver {
             device: config.device.clone(),
             key,
         };
-        let reporter = Reporter::new(config.device.clone(), topics.clone(), Arc::clone(&watch));
+        let (records, open) = (Records::default(), config.door.is_some() || config.front.is_some());
+        let view = View::new(open, records.clone(), time_of_day());
+        let reporter = Reporter::new(config.device.clone(), topics.clone(), Arc::clone(&watch), view.clone());
         Ok(Self {
             device: config.device,
             labels: config.labels,
@@ -176,6 +180,7 @@ impl Driver {
                 reports: reports_in,
                 outgoing: outgoing_in,
                 watch,
+                records,
                 clock,
             },
             reports,
@@ -183,7 +188,13 @@ impl Driver {
             heard: BTreeMap::new(),
             jobs: JoinSet::new(),
             reporter,
+            view,
         })
+    }
+
+    /// What the board's doors show.
+    pub(crate) fn view(&self) -> &View {
+        &self.view
     }
 
     /// Takes up what an earlier life persisted. What cannot be read is said and fetched again.
@@ -307,14 +318,17 @@ impl Driver {
 
     /// *Clock*: never earlier than the plan in force was made.
     fn now(&self) -> Timestamp {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let clock = Timestamp(since_epoch.map_or(0, |time| time.as_secs()));
-        trust::now(clock, self.plan.iter().map(|plan| plan.issued))
+        trust::now(time_of_day(), self.plan.iter().map(|plan| plan.issued))
     }
 
     fn report(&mut self, assignments: &[Assignment]) {
         let now = self.now();
         let plan = self.plan.as_ref();
+        self.view.trust(|| door::Trust {
+            root_expires: self.root().expires,
+            plan: plan.map(|plan| (plan.issued, plan.not_after)),
+            stale: self.actual.frozen,
+        });
         let state = DeviceState {
             device: self.device.clone(),
             fleet: self.root().fleet.clone(),
@@ -384,4 +398,9 @@ impl Driver {
         let (why, log) = (Some(reverted.why.clone()), reverted.log.clone());
         Some(NextState { release, phase: Phase::Reverted, why, log })
     }
+}
+
+fn time_of_day() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Timestamp(since_epoch.map_or(0, |time| time.as_secs()))
 }

@@ -22,6 +22,7 @@ use outbox::{Message, Next, Outbox};
 pub use session::Abilities;
 use session::{Command, Report, Session};
 pub use tls::TlsError;
+pub(crate) use tls::server_config;
 
 /// A session that lasted this long was a good one: the next reconnect begins with a short wait.
 const GOOD_SESSION: Duration = Duration::from_secs(10);

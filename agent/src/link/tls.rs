@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use rustls::{
-    ClientConfig, RootCertStore,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
 };
@@ -64,6 +64,14 @@ impl Tls {
         }
         Ok(roots)
     }
+}
+
+/// What a server of our own needs to know.
+pub(crate) fn server_config(chain: &PathBuf, key: &PathBuf) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let read = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::File { path: key.clone(), source })?;
+    Ok(Arc::new(builder.with_no_client_auth().with_single_cert(certificates(chain)?, read)?))
 }
 
 fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, TlsError> {

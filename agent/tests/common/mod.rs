@@ -210,6 +210,8 @@ impl Board {
             connect: None,
             directories: BTreeMap::new(),
             bind: Ipv4Addr::LOCALHOST.into(),
+            door: None,
+            front: None,
         };
         change(&mut config);
         let (stop, stopped) = oneshot::channel();

@@ -110,6 +110,8 @@ fn config(fleet: &Fleet, dir: &Path) -> Result<Config> {
         connect: None,
         directories: BTreeMap::new(),
         bind: Ipv4Addr::LOCALHOST.into(),
+        door: None,
+        front: None,
     })
 }
 

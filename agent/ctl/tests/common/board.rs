@@ -35,6 +35,8 @@ impl Board {
             directories: std::collections::BTreeMap::new(),
             bind: [127, 0, 0, 1].into(),
             http: link::Tls::default(),
+            door: None,
+            front: None,
         };
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
