@@ -8,7 +8,9 @@ use dunlin_core::wire::{
 };
 use dunlin_host::Stream;
 
-use crate::{Failure, config::Config, door::Doors, driver::Driver, notify::Manager, store::Disk};
+use crate::{
+    Failure, config::Config, door::Doors, driver::Driver, notify::Manager, store::Disk, upgrade::Itself,
+};
 
 /// How long the broker may take to hear our goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -49,6 +51,15 @@ impl Watch for Log {
     }
 }
 
+/// Why an agent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was asked to.
+    Shutdown,
+    /// Another program is to be started in the place of this one.
+    Replaced,
+}
+
 /// Runs an agent until `shutdown` is ready. Fails only before it has begun: with a state folder
 /// or a root that it can't use.
 pub async fn run(config: Config, watch: Arc<dyn Watch>, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
@@ -62,13 +73,28 @@ pub async fn run_on(
     watch: Arc<dyn Watch>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Failure> {
-    let mut driver = Driver::new(disk, config.clone(), watch)?;
+    run_as(None, disk, config, watch, shutdown).await.map(drop)
+}
+
+/// As [`run_on`], by a program that plans may replace, if it is known which one it is.
+pub async fn run_as(
+    itself: Option<Itself>,
+    disk: Disk,
+    config: Config,
+    watch: Arc<dyn Watch>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<End, Failure> {
+    let mut driver = Driver::new(disk, config.clone(), itself, watch)?;
     let _doors = Doors::open(&config, driver.view());
     driver.resume();
     let mut manager = Manager::from_env();
     let mut shutdown = pin!(shutdown);
     loop {
         driver.settle();
+        if driver.leaves() {
+            driver.close(FAREWELL).await;
+            return Ok(End::Replaced);
+        }
         if driver.is_up() {
             manager.ready();
         }
@@ -80,5 +106,5 @@ pub async fn run_on(
     }
     manager.stopping();
     driver.close(FAREWELL).await;
-    Ok(())
+    Ok(End::Shutdown)
 }

@@ -30,5 +30,6 @@ pub mod link;
 pub mod run;
 pub mod status;
 pub mod store;
+pub mod upgrade;
 
 pub use failure::Failure;

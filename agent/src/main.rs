@@ -9,10 +9,12 @@ use std::{
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use dunlin::{
-    agent,
+    agent::{self, End},
     cli::{Cli, Command, ConfigArgs},
     config::Config,
     identity, import, join, run, status,
+    store::Disk,
+    upgrade,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
@@ -66,6 +68,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn run_agent(path: &std::path::Path) -> anyhow::Result<u8> {
     log();
+    let itself = upgrade::become_current(path);
     let config = Config::load(path)?;
     let problems = config.problems();
     anyhow::ensure!(problems.is_empty(), "{}: {}", path.display(), problems.join("; "));
@@ -73,7 +76,7 @@ fn run_agent(path: &std::path::Path) -> anyhow::Result<u8> {
         tracing::error!("{}: {problem}", path.display());
     }
     let runtime = runtime()?;
-    runtime.block_on(async {
+    let end = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("no signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("no signals")?;
         let shutdown = async {
@@ -82,9 +85,14 @@ fn run_agent(path: &std::path::Path) -> anyhow::Result<u8> {
                 _ = interrupt.recv() => {}
             }
         };
-        agent::run(config, Arc::new(agent::Log), shutdown).await?;
-        Ok(0)
-    })
+        let log = Arc::new(agent::Log);
+        anyhow::Ok(agent::run_as(itself.clone(), Disk::default(), config, log, shutdown).await?)
+    })?;
+    runtime.shutdown_background();
+    match (end, itself) {
+        (End::Replaced, Some(itself)) => itself.make_place().context("cannot start the agent as it was installed"),
+        (End::Replaced | End::Shutdown, _) => Ok(0),
+    }
 }
 
 fn check(path: &std::path::Path) -> anyhow::Result<u8> {

@@ -13,7 +13,7 @@ use dunlin_core::{
 use crate::{
     agent::Watch,
     door::View,
-    link::{Link, Will},
+    link::{Link, Receipt, Will},
 };
 
 /// Tells the broker and the watch what changed, and only that.
@@ -29,6 +29,8 @@ pub(crate) struct Reporter {
     unreported: u64,
     /// The last state that was published, but for its time.
     published: Option<DeviceState>,
+    /// Stands for it.
+    receipt: Option<Receipt>,
 }
 
 /// Payloads of `online`.
@@ -48,6 +50,7 @@ impl Reporter {
             refusals,
             unreported: 0,
             published: None,
+            receipt: None,
         }
     }
 
@@ -140,8 +143,13 @@ impl Reporter {
             state.at = now;
             self.view.state(&state);
             let room = link.payload_bytes_max(&self.topics.format(&Topic::State(self.device.clone())));
-            self.json(link, &Topic::State(self.device.clone()), &fitting(state, room), true);
+            self.receipt = self.json(link, &Topic::State(self.device.clone()), &fitting(state, room), true);
         }
+    }
+
+    /// Whether what the broker has now is the last state.
+    pub(crate) fn is_state(&self, receipt: Receipt) -> bool {
+        self.receipt == Some(receipt)
     }
 
     fn event(&self, link: &mut Link, what: What, now: Timestamp) {
@@ -150,14 +158,10 @@ impl Reporter {
         self.json(link, &Topic::Event(self.device.clone()), &event, false);
     }
 
-    fn json(&self, link: &mut Link, topic: &Topic, value: &impl serde::Serialize, retain: bool) {
-        match serde_json::to_vec(value) {
-            Ok(json) => {
-                link.publish(self.topics.format(topic), json, retain);
-            }
-            // Our own types always have a JSON form.
-            Err(error) => tracing::error!(%error, "a report has no JSON form"),
-        }
+    fn json(&self, link: &mut Link, topic: &Topic, value: &impl serde::Serialize, retain: bool) -> Option<Receipt> {
+        // Our own types always have a JSON form.
+        let json = serde_json::to_vec(value).inspect_err(|error| tracing::error!(%error, "a report has no JSON form"));
+        Some(link.publish(self.topics.format(topic), json.ok()?, retain))
     }
 }
 

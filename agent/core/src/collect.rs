@@ -14,6 +14,7 @@ use crate::{
     Refusal, limits,
     reconcile::Actual,
     refusal::ensure,
+    upgrade::Record,
     wire::{AppName, Assignment, Digest, unseal},
 };
 
@@ -85,7 +86,9 @@ pub fn collect(
     let last = apps.iter().filter_map(|app| actual.last.get(*app)).map(|last| last.order.digest);
     let running = actual.apps.values().map(|ran| ran.release);
     let must: BTreeSet<_> = assignments.iter().map(|a| a.release.digest).chain(last).chain(running).collect();
-    let releases: BTreeSet<_> = must.iter().copied().chain(good().map(|proven| proven.release)).collect();
+    // Which the agent's own programs are held against when they are started.
+    let own = actual.own.iter().filter_map(|own| own.record.as_ref()).flat_map(Record::releases);
+    let releases: BTreeSet<_> = must.iter().copied().chain(good().map(|proven| proven.release)).chain(own).collect();
     let gone = stored.releases.difference(&releases).copied().map(Garbage::Release);
     if !must.iter().all(|release| actual.releases.contains_key(release)) {
         return gone.collect();

@@ -24,6 +24,7 @@ pub mod reconcile;
 pub mod rollout;
 pub mod supervise;
 pub mod transfer;
+pub mod upgrade;
 pub mod verdict;
 
 pub use moment::{Backoff, Bucket, Moment};

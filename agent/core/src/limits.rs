@@ -120,6 +120,12 @@ pub const RESTART_MS_MAX: u64 = 60_000;
 /// Long enough for a first look by a health check of the usual interval, short enough to wait for.
 pub const TRIAL_MS: u32 = 15_000;
 
+/// Milliseconds that a new agent may take to reach the broker and report where its release does not say.
+///
+/// Long enough for a board whose line comes back slowly, and so short that the apps of a board that lost
+/// touch with it soon have their old agent again.
+pub const AGENT_TRIAL_MS: u32 = 120_000;
+
 /// Milliseconds that connections may take to end where the author does not say.
 pub const DRAIN_MS: u32 = 5_000;
 

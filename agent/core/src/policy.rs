@@ -23,6 +23,8 @@ pub struct Policy {
     pub data_bytes_max: u64,
     /// Directories that apps may use, and whether they may write to them.
     pub mounts: BTreeMap<MountName, bool>,
+    /// Whether plans may replace the agent itself.
+    pub agent: bool,
 }
 
 impl Default for Policy {
@@ -33,6 +35,7 @@ impl Default for Policy {
             port_min: 1024,
             data_bytes_max: limits::DATA_BYTES,
             mounts: BTreeMap::new(),
+            agent: true,
         }
     }
 }
@@ -40,7 +43,7 @@ impl Default for Policy {
 impl Policy {
     /// No bounds; but no directories of the board, which nobody has named.
     pub fn anything() -> Self {
-        Self { memory_bytes_max: u64::MAX, port_min: 1, data_bytes_max: u64::MAX, mounts: BTreeMap::new() }
+        Self { memory_bytes_max: u64::MAX, port_min: 1, data_bytes_max: u64::MAX, mounts: BTreeMap::new(), agent: true }
     }
 }
 

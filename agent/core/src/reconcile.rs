@@ -16,7 +16,8 @@ use crate::{
     Code, Refusal,
     policy::{Policy, Setup, admit, widening},
     trust::{Verified, fits_order},
-    wire::{AppName, Asks, Assignment, Digest, Release, ReleaseRef, unseal},
+    upgrade::{self, Own},
+    wire::{AppName, Asks, Assignment, Digest, Release, ReleaseRef, World, unseal},
 };
 
 /// What a device has.
@@ -41,6 +42,8 @@ pub struct Actual {
     pub reverted: BTreeMap<AppName, Ran>,
     /// The plan has gone stale: nothing new is fetched.
     pub frozen: bool,
+    /// The agent itself, where it can be replaced.
+    pub own: Option<Own>,
 }
 
 /// What an app was last started with.
@@ -128,6 +131,11 @@ pub enum Action {
         /// Whether it has to prove that it is as good as what ran before, which is there to go back to.
         trial: bool,
     },
+    /// Put the program of this release in the agent's own place, on trial.
+    Upgrade {
+        /// The release's digest.
+        release: Digest,
+    },
     /// Stop an app: the plan has it no more or pauses it, or the root bans what runs.
     Stop {
         /// The app.
@@ -187,12 +195,23 @@ fn step(assignment: &Assignment, policy: &Policy, actual: &Actual) -> Option<Act
         return (!actual.frozen).then_some(Action::FetchRelease { app, order: *order });
     };
     let checked = fits_order(release, &app, order).and_then(|()| check_granted(release, &digest, actual));
+    let checked = checked.and_then(|()| match release.world {
+        World::Agent => upgrade::admit(policy, actual.own.as_ref(), release, actual.narrow.contains(&digest)),
+        World::Preview1 | World::Command => Ok(()),
+    });
     let setup = match checked.and_then(|()| admit(policy, release, assignment)) {
         Ok(setup) => setup,
         Err(refusal) => return Some(Action::Refuse { app, release: digest, refusal }),
     };
+    let agent = release.world == World::Agent;
+    if agent && !is_news(release, &digest, actual.own.as_ref()) {
+        return None;
+    }
     if !actual.modules.contains(&release.module.sha256) {
         return (!actual.frozen).then_some(Action::FetchModule { app, release: digest });
+    }
+    if agent {
+        return Some(Action::Upgrade { release: digest });
     }
     let ran = Ran { release: digest, setup: setup.digest() };
     if actual.apps.get(&app) == Some(&ran) || actual.reverted.get(&app) == Some(&ran) {
@@ -201,6 +220,14 @@ fn step(assignment: &Assignment, policy: &Policy, actual: &Actual) -> Option<Act
     let good = actual.last.get(&app).filter(|last| can_run(&app, last, actual));
     let trial = good.is_some_and(|last| last.ran() != ran);
     Some(Action::Run { app, release: digest, setup, trial })
+}
+
+/// Whether this release is another agent than the one that runs, and may be tried now.
+fn is_news(release: &Release, digest: &Digest, own: Option<&Own>) -> bool {
+    own.is_some_and(|own| {
+        let given_up = own.record.as_ref().is_some_and(|record| record.failure(digest).is_some());
+        !own.busy && !given_up && own.runs.is_some_and(|runs| runs != release.module.sha256)
+    })
 }
 
 /// Holds if a release asks for no more than its app was granted before, or may.

@@ -4,15 +4,15 @@
 mod common;
 
 use common::{
-    DEPLOY, Fleet, NOW, RELEASE, STRANGER, assign, floor, name, order, plan, public, refused, release, role, sign,
-    signature,
+    DEPLOY, Fleet, NOW, RELEASE, STRANGER, agent, assign, floor, name, order, plan, public, refused, release, role,
+    sign, signature,
 };
 use dunlin_core::{
     Code, limits,
     trust::{accept_plan, check_chunk, check_module, first_root, verify_release},
     wire::{
         Assignment, Bitmap, Digest, Document, Envelope, Listen, Module, Mount, Plan, Probe, Protocol, Publish, Release,
-        ReleaseRole, Root, Sealed, Start, Term,
+        ReleaseRole, Root, Sealed, Start, Term, World,
     },
 };
 
@@ -226,6 +226,22 @@ mod release_ {
         takes_up_to(limits::TEXT_BYTES_MAX, bad, |n| with(|r| r.asks.env = vec![(name("V"), Some(text(n)))]));
         takes_up_to(limits::TEXT_BYTES_MAX, bad, |n| with(|r| r.asks.args = vec![text(n)]));
         takes_up_to(limits::TEXT_BYTES_MAX, bad, |n| with(|r| r.health.probe = path(n)));
+    }
+
+    #[test]
+    fn an_app_is_never_an_agent_nor_an_agent_an_app() {
+        let agent = agent("armv7-unknown-linux-gnueabihf", 1);
+        assert_eq!(outcome(&agent), None);
+        for other in [
+            Release { app: name("hello"), ..agent.clone() },
+            Release { world: World::Preview1, ..agent.clone() },
+            Release { world: World::Command, ..agent.clone() },
+            Release { asks: release("hello", 1).asks, ..agent.clone() },
+            with(|r| r.world = World::Agent),
+            with(|r| r.app = name("dunlin-hello")),
+        ] {
+            assert_eq!(outcome(&other), Some(Code::Malformed), "{other:?}");
+        }
     }
 
     #[test]

@@ -219,6 +219,7 @@ fn perform(actual: &mut Actual, action: Action) {
             assert!(actual.modules.contains(&actual.releases[&release].module.sha256), "it is all there");
             actual.apps.insert(app, Ran { release, setup: setup.digest() });
         }
+        Action::Upgrade { .. } => unreachable!("no plan here orders an agent"),
         Action::Stop { app } => {
             actual.apps.remove(&app).unwrap();
         }

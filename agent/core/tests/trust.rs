@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    DEPLOY, Fleet, LATER, NOW, RELEASE, ROOT, SOON, STRANGER, assign, floor, name, order, plan, refused, release, role,
-    sign,
+    DEPLOY, Fleet, LATER, NOW, RELEASE, ROOT, SOON, STRANGER, agent, assign, floor, name, order, plan, refused,
+    release, role, sign,
 };
 use dunlin_core::{
     Code, Refusal,
@@ -301,6 +301,18 @@ mod two_keys {
         assert_eq!(refused(verify(&fleet, &release("bell", 1), &[30])), Code::Unsigned);
         assert_eq!(refused(verify(&fleet, &release("hello", 1), &[31, 32])), Code::Unsigned);
         assert_eq!(refused(verify(&fleet, &release("other", 1), &[30, 31, 32])), Code::Unsigned);
+    }
+
+    #[test]
+    fn who_may_release_agents_is_named() {
+        let agents = agent("armv7-unknown-linux-gnueabihf", 1);
+        assert_eq!(refused(verify(&Fleet::new(), &agents, &[RELEASE])), Code::Unsigned);
+        let named = ReleaseRole { apps: vec![agents.app.clone()], role: role(1, &[30]) };
+        let fleet = Fleet::new().with(|root| root.release.push(named));
+        assert_eq!(verify(&fleet, &agents, &[30]), Ok(()));
+        assert_eq!(refused(verify(&fleet, &agents, &[RELEASE])), Code::Unsigned);
+        let others = agent("aarch64-unknown-linux-gnu", 1);
+        assert_eq!(refused(verify(&fleet, &others, &[RELEASE, 30])), Code::Unsigned);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
     collections::BTreeMap,
     env, fmt, fs,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::{self, Path, PathBuf},
 };
 
 use dunlin_core::{
@@ -64,6 +64,15 @@ pub struct Config {
     pub front: Option<door::FrontSettings>,
 }
 
+/// Where a board keeps its state and its root of trust.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The state folder.
+    pub state_dir: PathBuf,
+    /// The fleet's root of trust, as a file.
+    pub root: PathBuf,
+}
+
 /// What is wrong with a configuration file.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
@@ -113,6 +122,14 @@ impl Config {
             runtime: runtime.as_deref(),
         };
         raw.resolve(&place).map_err(|message| ConfigError { path: path.into(), at: None, message })
+    }
+
+    /// Of a configuration file that may be another version's, where the state and the root are: as much as is
+    /// needed to find out which version is to be started.
+    pub(crate) fn places(path: &Path) -> Option<Places> {
+        let raw: raw::RawPlaces = toml::from_str(&fs::read_to_string(path).ok()?).ok()?;
+        let absolute = |named| path::absolute(path.parent().unwrap_or(Path::new("")).join(named)).ok();
+        Some(Places { state_dir: absolute(raw.state)?, root: absolute(raw.root)? })
     }
 
     /// What would go wrong later: files that are named but not there or not usable, one sentence each.

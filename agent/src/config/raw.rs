@@ -79,6 +79,14 @@ struct RawBroker {
     keep_alive: Option<Span>,
 }
 
+/// As much of it as every version understands.
+#[derive(Deserialize)]
+pub(super) struct RawPlaces {
+    #[serde(default = "default_state")]
+    pub(super) state: PathBuf,
+    pub(super) root: PathBuf,
+}
+
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
@@ -90,6 +98,8 @@ struct RawPolicy {
     data: Option<ByteSize>,
     /// `connect = ["10.0.0.0/8:*"]`
     connect: Option<Vec<RawReach>>,
+    /// `agent = false`
+    agent: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +180,7 @@ impl Raw {
                 port_min: self.policy.port_min.unwrap_or(policy.port_min),
                 data_bytes_max: self.policy.data.map_or(policy.data_bytes_max, |size| size.0),
                 mounts: self.directories.iter().map(|(name, directory)| (name.clone(), directory.write)).collect(),
+                agent: self.policy.agent.unwrap_or(policy.agent),
             },
             connect: self.policy.connect.map(|connect| connect.into_iter().map(|RawReach(reach)| reach).collect()),
             directories: self

@@ -26,7 +26,7 @@ impl Driver {
             Input::Job(done) => self.handle_job(done),
             Input::Download(brought) => self.handle_download(brought),
             Input::Bundle(frame) => self.handle_bundle(frame).await,
-            Input::Time => {}
+            Input::Time => self.look_at_trial().await,
         }
     }
 
@@ -40,7 +40,8 @@ impl Driver {
                 self.connected = false;
                 self.fetches.values_mut().for_each(|fetch| fetch.handle_disconnected());
             }
-            Event::Subscribed { outcome: Ok(()), .. } | Event::Acknowledged(_) => {}
+            Event::Subscribed { filter, outcome: Ok(()) } => self.handle_subscribed(&filter).await,
+            Event::Acknowledged(receipt) => self.handle_acknowledged(receipt).await,
             Event::Subscribed { filter, outcome: Err(why) } => tracing::error!(filter, "no subscription: {why}"),
             Event::Undeliverable { topic, why, .. } => tracing::error!(topic, "a message is given up: {why}"),
             Event::Message { topic, payload } => self.handle_message(&topic, payload).await,
@@ -102,6 +103,7 @@ impl Driver {
         let running = self.apps.values().map(|app| &app.spec.release);
         let banned = running.filter(|release| stands(self.roots.current(), release).is_err());
         self.actual.banned = banned.map(Verified::digest).collect();
+        self.hold_own_against(&self.root().clone());
         self.actual.releases.clear();
         self.reconsider();
         // What was refused under the last root may be good under this one.
@@ -245,6 +247,10 @@ impl Driver {
                 }
             }
             Done::Staged { spec, outcome } => self.handle_staged(spec, outcome),
+            Done::Known(outcome) => self.handle_known(outcome),
+            Done::Programmed { sha256, outcome } => self.handle_programmed(sha256, outcome),
+            Done::Written(Ok(())) => self.disk_works(),
+            Done::Written(Err(failure)) => self.disk_failed(&failure),
             Done::Lost => tracing::error!("a job ended without a result"),
         }
     }

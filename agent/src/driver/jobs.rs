@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use dunlin_core::wire::Digest;
+use dunlin_core::{upgrade::Record, wire::Digest};
 use dunlin_host::Program;
 
 use crate::{
+    Failure,
     apps::{NotLoaded, Spec, load},
     store::{Disk, NotFinished, Part},
 };
@@ -16,6 +17,12 @@ pub(crate) enum Done {
     Finished { module: Digest, outcome: Result<(), NotFinished> },
     /// A release is ready to start, or isn't.
     Staged { spec: Arc<Spec>, outcome: Result<Program, NotLoaded> },
+    /// The digest of the program that runs.
+    Known(Result<Digest, Failure>),
+    /// Another program of the agent's is on the disk, or isn't.
+    Programmed { sha256: Digest, outcome: Result<Record, NotFinished> },
+    /// Something was written, or wasn't.
+    Written(Result<(), Failure>),
     /// The job's thread died: a bug, which has said so itself.
     Lost,
 }

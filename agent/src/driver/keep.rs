@@ -55,7 +55,8 @@ impl Driver {
         }
         let tidied = self.store.stored().and_then(|stored| {
             let garbage = collect(assignments, &self.actual, &self.good, &stored);
-            self.store.sweep_out(&garbage)
+            self.store.sweep_out(&garbage)?;
+            self.sweep_programs()
         });
         if let Err(failure) = tidied {
             tracing::error!("{failure}");

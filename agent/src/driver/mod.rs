@@ -12,6 +12,7 @@ mod messages;
 mod perform;
 mod spool;
 mod trouble;
+mod upgrade;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,10 +51,12 @@ use crate::{
     link::{self, Link},
     report::Reporter,
     store::{Disk, Store},
+    upgrade::{Itself, TARGET},
 };
 use jobs::Done;
 use life::Reverted;
 use spool::Spool;
+use upgrade::Upgrade;
 
 /// How often to look at the time of day at least.
 const LOOK_AT_THE_TIME: Duration = Duration::from_secs(3600);
@@ -109,6 +112,7 @@ pub(crate) struct Driver {
     jobs: JoinSet<Done>,
     reporter: Reporter,
     view: View,
+    upgrade: Upgrade,
 }
 
 /// What a driver waits for.
@@ -123,7 +127,12 @@ pub(crate) enum Input {
 }
 
 impl Driver {
-    pub(crate) fn new(disk: Disk, config: Config, watch: Arc<dyn Watch>) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        disk: Disk,
+        config: Config,
+        itself: Option<Itself>,
+        watch: Arc<dyn Watch>,
+    ) -> Result<Self, Failure> {
         let given = config.read_root()?;
         let store = Arc::new(Store::open(disk, &config.state_dir)?);
         let topics = Topics::new(&config.prefix, &given.fleet);
@@ -146,14 +155,20 @@ impl Driver {
         let (records, open) = (Records::default(), config.door.is_some() || config.front.is_some());
         let view = View::new(open, records.clone(), time_of_day());
         let reporter = Reporter::new(config.device.clone(), topics.clone(), Arc::clone(&watch), view.clone());
+        let (own, upgrade) = upgrade::resume(itself, &store, clock.now());
+        let mut labels = config.labels;
+        if own.is_some() {
+            // By this its own releases find it; nobody else gives it, nor can take it away.
+            labels.extend("target".parse().ok().zip(TARGET.parse().ok()));
+        }
         Ok(Self {
             device: config.device,
-            labels: config.labels,
+            labels,
             policy: config.policy,
             topics,
             roots: Chain::new(given),
             plan: None,
-            actual: Actual::default(),
+            actual: Actual { own, ..Actual::default() },
             refusals: BTreeMap::new(),
             good: BTreeMap::new(),
             unread: BTreeSet::new(),
@@ -189,6 +204,7 @@ impl Driver {
             jobs: JoinSet::new(),
             reporter,
             view,
+            upgrade,
         })
     }
 
@@ -220,8 +236,8 @@ impl Driver {
 
     /// What happens next. Dropping the future loses nothing.
     pub(crate) async fn input(&mut self) -> Input {
-        let deadline =
-            self.fetches.values().filter_map(Fetch::poll_timeout).chain(self.ask_at).chain(self.rest_until).min();
+        let fetches = self.fetches.values().filter_map(Fetch::poll_timeout);
+        let deadline = fetches.chain(self.ask_at).chain(self.rest_until).chain(self.upgrade.until).min();
         let deadline = deadline.map(|at| self.around.clock.instant(at)).into_iter().chain(self.stale_at()).min();
         let time = async {
             match deadline {
@@ -352,6 +368,7 @@ impl Driver {
         let (phase, why) = match self.refusals.get(&(assignment.app.clone(), ordered)) {
             Some(refusal) => (Phase::Refused, Some(refusal.to_string())),
             None if assignment.paused => (Phase::Paused, None),
+            None if assignment.app.agent_target().is_some() => self.own_phase(assignment),
             None => (Phase::Fetching, None),
         };
         let known = self.actual.releases.get(&ordered).map(|release| release.version.clone());

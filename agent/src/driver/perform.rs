@@ -24,6 +24,7 @@ impl Driver {
         self.rest();
         self.forget(&assignments);
         self.ask_at = None;
+        self.look_at_own(&assignments);
         let references: Vec<_> = assignments.iter().collect();
         for action in reconcile(&references, &self.policy, &self.actual) {
             self.perform(action);
@@ -129,7 +130,7 @@ impl Driver {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::FetchModule { .. } | Action::Run { .. } if self.is_resting() => {}
+            Action::FetchModule { .. } | Action::Run { .. } | Action::Upgrade { .. } if self.is_resting() => {}
             Action::FetchRelease { order, .. } => {
                 if self.connected {
                     self.ask_for_release(order.digest);
@@ -137,6 +138,7 @@ impl Driver {
             }
             Action::FetchModule { release, .. } => self.fetch_module(release),
             Action::Run { app, release, setup, trial } => self.stage(app, release, setup, trial),
+            Action::Upgrade { release } => self.stage_own(release),
             Action::Stop { app } => {
                 tracing::info!(%app, "stopped: the plan says so");
                 self.actual.apps.remove(&app);

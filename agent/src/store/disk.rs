@@ -37,6 +37,9 @@ pub enum Change<'a> {
     Remove(&'a Path),
 }
 
+/// A program is its owner's to start, and nobody else's.
+const PROGRAM: u32 = 0o700;
+
 /// Bytes copied at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -81,6 +84,15 @@ impl Disk {
 
     /// Puts a copy of a file in the place of another, in the same way.
     pub fn copy_atomically(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+        self.copy(from, to, EVERYBODY)
+    }
+
+    /// The same with a program, which can be started then.
+    pub(crate) fn install_atomically(&self, from: &Path, to: &Path) -> Result<(), Failure> {
+        self.copy(from, to, PROGRAM)
+    }
+
+    fn copy(&self, from: &Path, to: &Path, mode: u32) -> Result<(), Failure> {
         let mut from_file = File::open(from).map_err(Failure::disk("open", from))?;
         let copy = |new: &mut New| {
             let mut buffer = vec![0; BUFFER_BYTES];
@@ -91,7 +103,7 @@ impl Disk {
                 }
             }
         };
-        self.replace(to, EVERYBODY, copy).map_err(Failure::disk("write", to))
+        self.replace(to, mode, copy).map_err(Failure::disk("write", to))
     }
 
     fn replace(&self, path: &Path, mode: u32, fill: impl FnOnce(&mut New) -> io::Result<()>) -> io::Result<()> {

@@ -112,6 +112,26 @@ impl Folder {
         self.dir.join("good").join(app.as_str())
     }
 
+    /// Which of the agent's programs are there, and which of them is started.
+    pub fn programs(&self) -> Result<Option<Vec<u8>>, Failure> {
+        read(&self.programs_path())
+    }
+
+    /// Where that is kept.
+    pub fn programs_path(&self) -> PathBuf {
+        self.dir.join("agent").join("programs")
+    }
+
+    /// Where one of them is kept. It is hashed again before it is started.
+    pub fn program_path(&self, sha256: &Digest) -> PathBuf {
+        self.dir.join("agent").join(sha256.to_string())
+    }
+
+    /// The programs that are there.
+    pub fn stored_programs(&self) -> Result<BTreeSet<Digest>, Failure> {
+        names(&self.dir.join("agent"), "")
+    }
+
     /// All that is there of releases and modules.
     pub fn stored(&self) -> Result<Stored, Failure> {
         let mut stored = Stored { releases: names(&self.dir.join("releases"), "")?, ..Stored::default() };

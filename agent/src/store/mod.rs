@@ -10,6 +10,7 @@
 //!       trials/<app>      what an app was tried with, and how that ended
 //!       blobs/<sha256>    whole modules; <sha256>.part while they are fetched
 //!       import/bundle     what `dunlin import` left for the agent
+//!       agent/programs    which program the agent is started as; agent/<sha256>, those programs
 //! ```
 //!
 //! A file changes by write, fsync, rename and fsync of its folder: a power cut leaves the old
@@ -33,6 +34,7 @@ pub use disk::{Change, Disk};
 pub use folder::Folder;
 use part::part_path;
 pub use part::{NotFinished, Part};
+pub(crate) use part::{hash, hash_file};
 
 /// The state folder, held by one agent at a time.
 #[derive(Debug)]
@@ -54,8 +56,8 @@ impl Store {
     /// Opens or makes the folder, and holds it.
     pub fn open(disk: Disk, dir: &Path) -> Result<Self, Failure> {
         let mut folders = Vec::new();
-        for folder in ["", "roots", "releases", "last", "good", "trials", "blobs", "import"].map(|name| dir.join(name))
-        {
+        const FOLDERS: [&str; 9] = ["", "roots", "releases", "last", "good", "trials", "blobs", "import", "agent"];
+        for folder in FOLDERS.map(|name| dir.join(name)) {
             fs::create_dir_all(&folder).map_err(Failure::disk("create", &folder))?;
             folders.push(folder);
         }

@@ -105,19 +105,21 @@ pub(super) fn part_path(whole: &Path) -> PathBuf {
     whole.with_extension(PART)
 }
 
-fn hash_file(path: &Path) -> Result<Digest, Failure> {
-    let hash = || -> io::Result<Digest> {
-        let mut file = File::open(path)?;
-        let mut hasher = sha2::Sha256::new();
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok(Digest(hasher.finalize().into())),
-                read => hasher.update(&buffer[..read]),
-            }
+/// The digest of a file.
+pub(crate) fn hash_file(path: &Path) -> Result<Digest, Failure> {
+    File::open(path).and_then(|mut file| hash(&mut file)).map_err(Failure::disk("read", path))
+}
+
+/// The digest of what is read of an open file.
+pub(crate) fn hash(file: &mut File) -> io::Result<Digest> {
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Digest(hasher.finalize().into())),
+            read => hasher.update(&buffer[..read]),
         }
-    };
-    hash().map_err(Failure::disk("read", path))
+    }
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use dunlin::{
     config::Config,
     link::{self, Link},
     store::Disk,
+    upgrade,
 };
 use dunlin_core::{
     limits,
@@ -72,6 +73,14 @@ impl Fleet {
             floors: vec![],
         };
         Self { root_key, release_key, deploy_key, root }
+    }
+
+    /// A fleet that names who releases agents for this machine.
+    pub fn with_agents(name: &str) -> Self {
+        let mut fleet = Self::new(name);
+        let apps = vec![agent_release(1, b"program").app];
+        fleet.root.release.push(ReleaseRole { apps, role: role(&fleet.release_key) });
+        fleet
     }
 
     pub fn topics(&self) -> Topics {
@@ -125,6 +134,17 @@ pub fn release(app: &str, counter: u64, module: &[u8], port: Option<u16>) -> Rel
         trial_ms: 300,
         drain_ms: 1_000,
         urls: vec![],
+    }
+}
+
+/// A release of the agent for this machine.
+pub fn agent_release(counter: u64, program: &[u8]) -> Release {
+    Release {
+        module: Module::describe(program, limits::CHUNK_BYTES),
+        world: World::Agent,
+        asks: Asks::default(),
+        trial_ms: 20_000,
+        ..release(&format!("dunlin-{}", upgrade::TARGET), counter, program, None)
     }
 }
 

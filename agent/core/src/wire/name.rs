@@ -109,6 +109,21 @@ name!(
     TopicName, "a topic's name", b"-_.", "a-z A-Z 0-9 - _ ."
 );
 
+/// What the names of the agent's own programs begin with, and no other app's.
+const AGENT: &str = "dunlin-";
+
+impl AppName {
+    /// What plans call the agent's own program for the boards of this target triple.
+    pub fn of_agent(target: &str) -> Result<Self, BadName> {
+        format!("{AGENT}{target}").parse()
+    }
+
+    /// The target triple of the boards for which this is the agent's own program; nothing if it is an app.
+    pub fn agent_target(&self) -> Option<&str> {
+        self.0.strip_prefix(AGENT)
+    }
+}
+
 /// Whom an app connects to: `db.example:5432`, `10.0.0.0/8:1024-2047`, `[::1]:80`, `*:443`.
 ///
 /// Documents and decisions know it as text. It is understood where it is obeyed and, before that,

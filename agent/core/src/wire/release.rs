@@ -58,6 +58,8 @@ pub enum World {
     Preview1,
     /// A component that exports `wasi:cli/run` and imports what the world `wasi:cli/command` of WASI 0.2 offers.
     Command,
+    /// The agent's own program for the target triple in the app's name, and no guest at all.
+    Agent,
 }
 
 /// What a release asks for. The deploy's configuration fills in values, the device's policy bounds them.
@@ -244,6 +246,10 @@ impl Document for Release {
     fn check(&self) -> Result<(), Refusal> {
         self.module.check()?;
         let asks = &self.asks;
+        // No app is ever taken for an agent, nor an agent for an app: the name that a plan orders says which it is.
+        let (named, is) = (self.app.agent_target().is_some(), self.world == World::Agent);
+        ensure!(named == is, Malformed, "{} is the name of {}", self.app, if named { "an agent" } else { "an app" });
+        ensure!(!is || *asks == Asks::default(), Malformed, "an agent that asks for something");
         check_count(asks.listen.len(), limits::LIST_MAX, "listeners")?;
         let zero = asks.listen.iter().any(|listen| listen.guest == 0 || listen.host == Some(0));
         ensure!(!zero, Malformed, "a listener on port 0");

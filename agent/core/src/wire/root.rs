@@ -44,7 +44,7 @@ pub struct Role {
 /// A release role for some apps, or for all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseRole {
-    /// The apps; any app, if empty.
+    /// The apps; any app, if empty, but no agent: who may replace that is always named.
     pub apps: Vec<AppName>,
     /// Who signs their releases.
     pub role: Role,
@@ -100,7 +100,8 @@ impl Role {
 impl Root {
     /// The roles that may sign releases of this app.
     pub fn release_roles(&self, app: &AppName) -> impl Iterator<Item = &Role> {
-        self.release.iter().filter(move |r| r.apps.is_empty() || r.apps.contains(app)).map(|r| &r.role)
+        let any = app.agent_target().is_none();
+        self.release.iter().filter(move |r| any && r.apps.is_empty() || r.apps.contains(app)).map(|r| &r.role)
     }
 
     /// The lowest counter that this app may run at.

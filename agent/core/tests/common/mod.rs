@@ -153,6 +153,17 @@ pub(crate) fn release(app: &str, counter: u64) -> Release {
     }
 }
 
+/// Version `counter` of the agent for the boards of a target.
+pub(crate) fn agent(target: &str, counter: u64) -> Release {
+    let app = format!("dunlin-{target}");
+    Release { world: World::Agent, asks: Asks::default(), ..release(&app, counter) }
+}
+
+/// An assignment that gives a release nothing.
+pub(crate) fn assign_plainly(release: &Release) -> Assignment {
+    Assignment { env: Vec::new(), ..assign(release) }
+}
+
 /// The digest and counter with which a plan names a release.
 pub(crate) fn order(release: &Release) -> ReleaseRef {
     ReleaseRef { digest: Envelope::unsigned(release).digest(), counter: release.counter }

@@ -222,6 +222,7 @@ impl Board {
                 self.actual.apps.remove(&app);
                 self.apps.remove(&app);
             }
+            Action::Upgrade { .. } => unreachable!("no plan of this world orders an agent"),
             Action::Refuse { app, release, .. } => drop(self.actual.refused.insert((app, release))),
         }
         Ok(())
