@@ -18,7 +18,7 @@ use dunlin_core::{
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
-use crate::{files, toml_file::Source};
+use crate::{agent, files, toml_file::Source};
 
 /// An app as its file describes it: a release without its code and its counter.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,12 @@ pub(crate) struct App {
     pub(crate) drain_ms: u32,
     /// Where its module can be had by HTTP(S): `{app}`, `{version}` and `{sha256}` stand for its own.
     pub(crate) urls: Vec<String>,
+}
+
+/// As much as tells an agent's file from an app's.
+#[derive(Deserialize)]
+struct RawKind {
+    kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -195,6 +201,9 @@ impl App {
     /// Resolves an app's file; its paths are relative to it.
     pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
         let source = Source { path, text };
+        if toml::from_str(text).is_ok_and(|RawKind { kind }| kind.as_deref() == Some("agent")) {
+            return agent::parse(&source);
+        }
         let raw: Raw = source.parse()?;
         let listen = listeners(&raw, &source)?;
         let health = match &raw.health {
@@ -240,7 +249,7 @@ impl App {
     }
 }
 
-fn urls(urls: &[Spanned<String>], source: &Source<'_>) -> Result<Vec<String>> {
+pub(crate) fn urls(urls: &[Spanned<String>], source: &Source<'_>) -> Result<Vec<String>> {
     at_most(urls.len(), urls.last().map(Spanned::span), "URLs", source)?;
     let url = |url: &Spanned<String>| match check_url(url.get_ref()) {
         Ok(()) => Ok(url.get_ref().clone()),
@@ -375,7 +384,7 @@ fn start(raw: &Raw, listen: &[Listen], source: &Source<'_>) -> Result<Start> {
     Ok(Start::OnDemand { idle_ms: some_milliseconds(raw.idle.as_ref(), limits::IDLE_MS, source)? })
 }
 
-fn milliseconds(given: Option<&Spanned<Span>>, default: u32, source: &Source<'_>) -> Result<u32> {
+pub(crate) fn milliseconds(given: Option<&Spanned<Span>>, default: u32, source: &Source<'_>) -> Result<u32> {
     let Some(span) = given else { return Ok(default) };
     let ms = u32::try_from(span.get_ref().0.as_millis());
     ms.map_err(|_| source.at(span.span(), "a time that is too long here: at most 49d"))

@@ -7,6 +7,7 @@ use dunlin_core::{
 };
 
 use crate::{
+    agent,
     assignments::{self, Entry},
     cli::{DeployArgs, Global},
     devices::Devices,
@@ -25,6 +26,7 @@ pub(crate) async fn run(args: &DeployArgs, global: &Global) -> Result<()> {
     rollout::check(&args.waves)?;
     let fleet = Fleet::find(global.fleet.as_deref())?;
     let record = plans::choose(&fleet, &args.app.app, args.app.version.as_ref())?;
+    let to = agent::narrowed(to, &record.release.app)?;
     let secrets = secrets::seal(&fleet, &record.release.app, &to, &args.secret)?;
     let assignment = Assignment {
         app: record.release.app.clone(),

@@ -45,7 +45,14 @@ impl Fleet {
     pub(crate) fn release_keys(&self, app: &AppName) -> Result<Vec<Key>> {
         let held = self.held(Role::Release)?;
         let may = |root: &Root, key: &_| root.release_roles(app).any(|role| role.keys.contains(key));
-        let mut keys = self.known(held, Role::Release, may)?;
+        let known = self.known(held, Role::Release, may);
+        let mut keys = match app.agent_target() {
+            None => known?,
+            // *Who may replace an agent is always named.*
+            Some(_) => known.with_context(|| {
+                format!("nobody here may release {app}: dunlinctl root add-key release KEY --apps {app} names who may")
+            })?,
+        };
         keys.extend(self.grant_keys()?);
         Ok(keys)
     }

@@ -23,6 +23,7 @@ mod root;
 mod roots;
 mod sign;
 
+mod agent;
 mod app;
 mod module;
 mod records;

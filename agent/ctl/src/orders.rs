@@ -7,7 +7,7 @@ use dunlin_core::{
 };
 
 use crate::{
-    WrongUse,
+    WrongUse, agent,
     assignments::{self, Entry},
     cli::{Global, OrderArgs},
     fleet::Fleet,
@@ -33,7 +33,7 @@ pub(crate) enum Order {
 /// Does this with an app.
 pub(crate) async fn run(order: Order, args: &OrderArgs, global: &Global) -> Result<()> {
     let to = selector::parse(&args.to).map_err(|e| WrongUse(format!("{e:#}")))?;
-    let to = (!to.0.is_empty()).then_some(to);
+    let to = (!to.0.is_empty()).then(|| agent::narrowed(to, &args.app)).transpose()?;
     let fleet = Fleet::find(global.fleet.as_deref())?;
     let how = How { expires: args.expires.0, dry_run: args.dry_run };
     let mut session = Session::open(&fleet, global.timeout.0).await?;

@@ -8,11 +8,12 @@ use dunlin::link::Abilities;
 use dunlin_core::{
     Code, Refusal, limits,
     trust::{self, Verified},
-    wire::{Digest, Envelope, Module, Release, Topic, Topics},
+    wire::{Digest, Envelope, Module, Release, Topic, Topics, World},
 };
 use serde::Serialize;
 
 use crate::{
+    agent,
     app::App,
     cli::{Global, ReleaseArgs},
     fleet::Fleet,
@@ -70,7 +71,11 @@ fn checked_module(app: &App) -> Result<Vec<u8>> {
 
 /// Holds if a board could run this module of this app.
 pub(crate) fn check_module(wasm: &[u8], app: &App, path: &Path) -> Result<()> {
-    module::check(wasm, app.asks.memory_bytes).with_context(|| path.display().to_string())
+    let checked = match app.name.agent_target() {
+        Some(target) => agent::check(wasm, target),
+        None => module::check(wasm, app.asks.memory_bytes),
+    };
+    checked.with_context(|| path.display().to_string())
 }
 
 /// Signs a release of an app, keeps it, and publishes it. What was released before under this
@@ -127,7 +132,7 @@ fn draft(
         counter,
         version: app.version.clone(),
         module: Module::describe(wasm, chunk_bytes),
-        world: module::world(wasm),
+        world: if app.name.agent_target().is_some() { World::Agent } else { module::world(wasm) },
         asks: app.asks.clone(),
         health: app.health.clone(),
         restart: app.restart,
