@@ -8,9 +8,7 @@ use dunlin_core::wire::{
 };
 use dunlin_host::Stream;
 
-use crate::{
-    Failure, config::Config, door::Doors, driver::Driver, notify::Manager, store::Disk, upgrade::Itself,
-};
+use crate::{Failure, config::Config, door::Doors, driver::Driver, notify::Manager, store::Disk, upgrade::Itself};
 
 /// How long the broker may take to hear our goodbye.
 const FAREWELL: Duration = Duration::from_millis(500);
