@@ -140,6 +140,19 @@ class Field:
         path.write_text(text)
         return path
 
+    def release_agent(self, version: str, program: bytes, target: str) -> str:
+        """Releases a program as the agent of a target, by a key that is there for nothing else; what plans call it."""
+        name = f"dunlin-{target}"
+        key = self.dir / "flock/keys/release-agent.key"
+        if not key.exists():
+            self.ctl("key", "new", key)
+            self.ctl("root", "add-key", "release", key, "--apps", name)
+        (self.dir / f"agent-{version}").write_bytes(program)
+        path = self.dir / f"agent-{version}.toml"
+        path.write_text(f'kind = "agent"\nversion = "{version}"\ntarget = "{target}"\nprogram = "agent-{version}"\n')
+        self.ctl("release", path)
+        return name
+
     def state(self) -> dict:
         """What the board says of itself; nothing before it has."""
         devices = json.loads(self.ctl("status", "--json"))
