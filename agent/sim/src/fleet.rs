@@ -17,13 +17,17 @@ pub(crate) struct Fleet {
     root_key: SigningKey,
     release_key: SigningKey,
     deploy_key: SigningKey,
+    /// What plans order for boards that are not there.
+    others: Vec<Assignment>,
     last: Option<(u64, Digest)>,
 }
 
 impl Fleet {
-    pub(crate) fn new() -> anyhow::Result<Self> {
+    /// A fleet of whose plans so many assignments are for boards that are not there.
+    pub(crate) fn new(others: u16) -> anyhow::Result<Self> {
         let [root_key, release_key, deploy_key] = [1, 2, 3].map(|seed| SigningKey::from_bytes(&[seed; 32]));
-        Ok(Self { name: "flock".parse()?, root_key, release_key, deploy_key, last: None })
+        let others = (0..others).map(other).collect::<anyhow::Result<_>>()?;
+        Ok(Self { name: "flock".parse()?, root_key, release_key, deploy_key, others, last: None })
     }
 
     pub(crate) fn topics(&self) -> Topics {
@@ -53,13 +57,17 @@ impl Fleet {
     /// The next plan, by which boards run these; its sequence and its bytes.
     pub(crate) fn plan(&mut self, releases: &[&Release]) -> anyhow::Result<(u64, Vec<u8>)> {
         let sequence = self.last.map_or(1, |(sequence, _)| sequence + 1);
+        let mine = releases.iter().map(|release| {
+            let order = ReleaseRef { digest: Envelope::unsigned(*release).digest(), counter: release.counter };
+            assignment(release.app.as_str(), order)
+        });
         let plan = Plan {
             fleet: self.name.clone(),
             sequence,
             previous: self.last.map(|(_, digest)| digest),
             issued: Timestamp(1),
             not_after: FOREVER,
-            assignments: releases.iter().map(|release| assignment(release)).collect::<Result<_, _>>()?,
+            assignments: self.others.iter().cloned().map(Ok).chain(mine).collect::<anyhow::Result<_>>()?,
             rollouts: vec![],
         };
         self.last = Some((sequence, Envelope::unsigned(&plan).digest()));
@@ -77,17 +85,21 @@ pub(crate) fn board(device: &DeviceId) -> Option<usize> {
     device.as_str().strip_prefix("board-")?.parse().ok()
 }
 
-fn assignment(release: &Release) -> anyhow::Result<Assignment> {
+fn assignment(app: &str, release: ReleaseRef) -> anyhow::Result<Assignment> {
     Ok(Assignment {
-        app: release.app.clone(),
-        to: Selector(vec![Term::Label(LABEL.parse()?, vec![release.app.as_str().parse()?])]),
-        release: ReleaseRef { digest: Envelope::unsigned(release).digest(), counter: release.counter },
+        app: app.parse()?,
+        to: Selector(vec![Term::Label(LABEL.parse()?, vec![app.parse()?])]),
+        release,
         paused: false,
         env: vec![],
         secrets: vec![],
         args: None,
         publish: None,
     })
+}
+
+fn other(number: u16) -> anyhow::Result<Assignment> {
+    assignment(&format!("other-{number}"), ReleaseRef { digest: Digest::of(&number.to_be_bytes()), counter: 1 })
 }
 
 fn sign<D: Document>(document: &D, key: &SigningKey) -> Vec<u8> {

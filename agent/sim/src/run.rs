@@ -38,7 +38,7 @@ pub fn simulate(boards: usize, settings: &Settings, bar: &ProgressBar) -> anyhow
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         let broker = Mosquitto::start()?;
-        let fleet = Fleet::new()?;
+        let fleet = Fleet::new(settings.others)?;
         let folder = Boards::folder(&fleet.root())?;
         let operator = Operator::connect(broker.address(), &fleet).await?;
         let (limit, read) = (settings.limit.0, Reading::default());

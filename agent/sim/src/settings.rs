@@ -41,6 +41,10 @@ pub struct Settings {
     #[arg(long, value_name = "SIZE", default_value = "64KiB")]
     pub module: ByteSize,
 
+    /// Assignments in each plan that are for none of these boards, as a large fleet's plan has many.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=200))]
+    pub others: u16,
+
     /// How long a deploy may take.
     #[arg(long, value_name = "TIME", default_value = "5m")]
     pub limit: Span,
