@@ -11,7 +11,7 @@ mod plan;
 mod release;
 mod root;
 
-use alloc::vec::Vec;
+use alloc::{sync::Arc, vec::Vec};
 use core::ops::Deref;
 
 pub use chain::Chain;
@@ -22,22 +22,36 @@ pub use root::{first_root, next_root};
 
 use crate::wire::{Digest, Envelope, Timestamp};
 
-/// A document that passed every check, with the bytes that prove it.
+/// A document that passed every check, with the bytes that prove it. Cheap to clone: it never changes, so all share one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified<T> {
+pub struct Verified<T>(Arc<Signed<T>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Signed<T> {
     document: T,
     envelope: Envelope,
+    digest: Digest,
 }
 
 impl<T> Verified<T> {
+    /// For who has checked all of it.
+    fn new(document: T, envelope: Envelope) -> Self {
+        let digest = envelope.digest();
+        Self(Arc::new(Signed { document, envelope, digest }))
+    }
+
     /// The digest of the document's body.
     pub fn digest(&self) -> Digest {
-        self.envelope.digest()
+        self.0.digest
     }
 
     /// The envelope as it is stored and published.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.envelope.encode()
+        self.envelope().encode()
+    }
+
+    fn envelope(&self) -> &Envelope {
+        &self.0.envelope
     }
 }
 
@@ -45,7 +59,7 @@ impl<T> Deref for Verified<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.document
+        &self.0.document
     }
 }
 

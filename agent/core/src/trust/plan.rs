@@ -39,7 +39,7 @@ impl Verified<Plan> {
     /// So a root that changes the deploy keys frees a fleet from a stolen one that signed the
     /// highest sequence there is. Older plans can't come back by this: they are not by the new keys.
     pub fn mark_under(&self, root: &Root) -> Option<PlanMark> {
-        signatures::check(&self.envelope, &root.deploy).is_ok().then(|| self.mark())
+        signatures::check(self.envelope(), &root.deploy).is_ok().then(|| self.mark())
     }
 }
 
@@ -78,7 +78,7 @@ pub fn accept_plan(
 /// *Freeze: past a plan's not-after, nothing new is accepted until a newer one comes, an alarm is
 /// reported, and what runs keeps running.*
 pub fn check_fresh(plan: &Verified<Plan>, now: Timestamp) -> Result<(), Refusal> {
-    let Plan { sequence, not_after, .. } = plan.document;
+    let Plan { sequence, not_after, .. } = **plan;
     let fresh = now <= not_after;
     ensure!(
         fresh,
@@ -99,5 +99,5 @@ pub fn stored_plan(root: &Verified<Root>, bytes: &[u8]) -> Result<Verified<Plan>
     // Audience: root, release and plan name the fleet or the app.
     let (fleet, ours) = (&document.fleet, &root.fleet);
     ensure!(fleet == ours, WrongFleet, "a plan for the fleet {fleet}, but this is {ours}");
-    Ok(Verified { document, envelope })
+    Ok(Verified::new(document, envelope))
 }

@@ -23,14 +23,14 @@ pub fn verify_release(
     signed_by_any(root, app, &envelope)?;
     let document: Release = envelope.body()?;
     fits_order(&document, app, order)?;
-    let release = Verified { document, envelope };
+    let release = Verified::new(document, envelope);
     stands(root, &release)?;
     Ok(release)
 }
 
 /// Holds if a root lets this release run: asked of what runs, too, when a new root comes.
 pub fn stands(root: &Root, release: &Verified<Release>) -> Result<(), Refusal> {
-    let Release { app, counter, version, module, .. } = &release.document;
+    let Release { app, counter, version, module, .. } = &**release;
     // Never below a security floor.
     let floor = root.floor(app);
     ensure!(*counter >= floor, BelowFloor, "{app} {counter}, below the floor of {floor}");
@@ -68,7 +68,7 @@ fn signed_by_any(root: &Root, app: &AppName, envelope: &Envelope) -> Result<(), 
 /// *Widening: a release that asks for more than the running one needs the `grant` role's signature
 /// as well, when the root has one.*
 pub fn may_widen(root: &Root, release: &Verified<Release>) -> bool {
-    root.grant.as_ref().is_none_or(|grant| signatures::check(&release.envelope, grant).is_ok())
+    root.grant.as_ref().is_none_or(|grant| signatures::check(release.envelope(), grant).is_ok())
 }
 
 /// Holds if these bytes are the chunk of this index.

@@ -14,7 +14,7 @@ pub fn first_root(bytes: &[u8]) -> Result<Verified<Root>, Refusal> {
     let envelope = Envelope::decode(bytes, Kind::Root)?;
     let document: Root = envelope.body()?;
     signatures::check(&envelope, &document.root)?;
-    Ok(Verified { document, envelope })
+    Ok(Verified::new(document, envelope))
 }
 
 /// The successor of the root in force.
@@ -31,5 +31,5 @@ pub fn next_root(current: &Verified<Root>, bytes: &[u8]) -> Result<Verified<Root
     let (version, last) = (document.version, current.version);
     let follows = last.checked_add(1) == Some(version);
     ensure!(follows, RootGap, "root {version}, but only the direct successor of root {last} can follow");
-    Ok(Verified { document, envelope })
+    Ok(Verified::new(document, envelope))
 }
