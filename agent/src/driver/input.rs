@@ -1,6 +1,6 @@
 //! Inputs, handled: each is held against the rules before anything changes.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use dunlin_core::{
@@ -152,7 +152,7 @@ impl Driver {
             return;
         }
         let mut refusal = None;
-        for assignment in self.assignments().iter().filter(|a| a.release.digest == digest) {
+        for assignment in Arc::clone(&self.assignments).iter().filter(|a| a.release.digest == digest) {
             match verify_release(self.root(), &assignment.app, &assignment.release, &bytes) {
                 Ok(release) => {
                     // Were it not written, it is held in memory, and asked for again after a restart.

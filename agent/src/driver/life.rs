@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dunlin_core::{
     reconcile::{Ran, Trial},
-    wire::{AppName, Digest, seal, state::Phase},
+    wire::{AppName, Assignment, Digest, seal, state::Phase},
 };
 use dunlin_host::Program;
 
@@ -167,12 +167,12 @@ impl Driver {
     /// What earlier lives tried in vain, or did not see the end of, under this plan.
     pub(super) fn recall_trials(&mut self) {
         let Some(plan) = self.plan.as_ref().map(|plan| plan.digest()) else { return };
-        for app in self.assignments().into_iter().map(|assignment| assignment.app) {
-            let trial = match self.store.trial(&app).map(|bytes| bytes.as_deref().map(Trial::decode)) {
+        for Assignment { app, .. } in Arc::clone(&self.assignments).iter() {
+            let trial = match self.store.trial(app).map(|bytes| bytes.as_deref().map(Trial::decode)) {
                 Ok(Some(Ok(trial))) => trial,
                 Ok(None) => continue,
                 Ok(Some(Err(refusal))) => {
-                    tracing::error!("{}: {refusal}", self.store.trial_path(&app).display());
+                    tracing::error!("{}: {refusal}", self.store.trial_path(app).display());
                     continue;
                 }
                 Err(failure) => {
@@ -180,10 +180,10 @@ impl Driver {
                     continue;
                 }
             };
-            let Some(why) = trial.verdict(&plan, self.actual.last.get(&app)) else { continue };
+            let Some(why) = trial.verdict(&plan, self.actual.last.get(app)) else { continue };
             let reverted = Reverted { release: trial.ran.release, why: why.into(), log: Vec::new() };
             self.reverts.insert(app.clone(), reverted);
-            self.actual.reverted.insert(app, trial.ran);
+            self.actual.reverted.insert(app.clone(), trial.ran);
         }
     }
 

@@ -69,6 +69,8 @@ pub(crate) struct Driver {
     topics: Topics,
     roots: Chain,
     plan: Option<Verified<Plan>>,
+    /// What of the plan is for this device. Every input asks for it, and only a plan changes it.
+    assignments: Arc<[Assignment]>,
     actual: Actual,
     /// Why each refused release is.
     refusals: BTreeMap<(AppName, Digest), Refusal>,
@@ -168,6 +170,7 @@ impl Driver {
             topics,
             roots: Chain::new(given),
             plan: None,
+            assignments: Arc::default(),
             actual: Actual { own, ..Actual::default() },
             refusals: BTreeMap::new(),
             good: BTreeMap::new(),
@@ -285,6 +288,8 @@ impl Driver {
     /// A plan that was persisted: from now on it holds.
     fn obey(&mut self, plan: Verified<Plan>) {
         self.untidy = true;
+        let mine = plan.for_device(&self.device, &self.labels).into_iter().cloned();
+        self.assignments = mine.map(|mine| mine.seen_by(&self.device)).collect();
         self.plan = Some(plan);
         self.reverts.clear();
         self.actual.reverted.clear();
@@ -297,11 +302,6 @@ impl Driver {
         self.refusals.clear();
         self.actual.refused.clear();
         self.recall();
-    }
-
-    fn assignments(&self) -> Vec<Assignment> {
-        let mine = self.plan.as_ref().map(|plan| plan.for_device(&self.device, &self.labels));
-        mine.unwrap_or_default().into_iter().cloned().map(|mine| mine.seen_by(&self.device)).collect()
     }
 
     fn refuse(&mut self, refusal: &Refusal) {

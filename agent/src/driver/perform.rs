@@ -19,7 +19,7 @@ use crate::{
 impl Driver {
     /// Does what there is to do now; afterwards the driver may wait.
     pub(crate) fn settle(&mut self) {
-        let assignments = self.assignments();
+        let assignments = Arc::clone(&self.assignments);
         self.look_at_the_time();
         self.rest();
         self.forget(&assignments);
@@ -54,14 +54,14 @@ impl Driver {
 
     /// Looks what of the plan's releases and modules the store has.
     pub(super) fn recall(&mut self) {
-        for Assignment { app, release: order, .. } in self.assignments() {
+        for Assignment { app, release: order, .. } in Arc::clone(&self.assignments).iter() {
             if self.actual.releases.contains_key(&order.digest) {
                 continue;
             }
             match self.store.release(&order.digest) {
-                Ok(Some(bytes)) => match verify_release(self.root(), &app, &order, &bytes) {
+                Ok(Some(bytes)) => match verify_release(self.root(), app, order, &bytes) {
                     Ok(release) => self.hold(release),
-                    Err(refusal) if refusal.code.condemns_release() => self.refuse_release(&app, order.digest, refusal),
+                    Err(refusal) if refusal.code.condemns_release() => self.refuse_release(app, order.digest, refusal),
                     // It is asked for again; whoever has the right one may send it.
                     Err(refusal) => {
                         tracing::error!("{}: {refusal}", self.store.release_path(&order.digest).display());
@@ -71,9 +71,9 @@ impl Driver {
                 Err(failure) => tracing::error!("{failure}"),
             }
         }
-        for app in self.assignments().into_iter().map(|assignment| assignment.app) {
-            self.recall_good(&app);
-            self.recall_last(app);
+        for Assignment { app, .. } in Arc::clone(&self.assignments).iter() {
+            self.recall_good(app);
+            self.recall_last(app.clone());
         }
         let modules = self.actual.releases.values().map(|release| release.module.sha256);
         self.actual.modules.extend(modules.filter(|module| self.store.has_module(module)));
