@@ -41,7 +41,7 @@ impl Driver {
         self.trials.remove(&app);
         if spec.trial && self.apps.contains_key(&app) {
             tracing::info!(%app, %version, "starting on trial, beside what runs");
-            self.trials.insert(app, App::start(spec, program, true, self.around.clone()));
+            self.trials.insert(app, Box::new(App::start(spec, program, true, self.around.clone())));
             return;
         }
         tracing::info!(%app, %version, "starting");
@@ -51,7 +51,7 @@ impl Driver {
         }
         // The old one is ended first; its ports stay open, and who connects now waits in them.
         drop(self.apps.remove(&app));
-        self.apps.insert(app, App::start(spec, program, false, self.around.clone()));
+        self.apps.insert(app, Box::new(App::start(spec, program, false, self.around.clone())));
         self.close_ports();
     }
 
@@ -112,7 +112,8 @@ impl Driver {
 
     pub(super) fn running(&mut self, app: &AppName, ran: Ran) -> Option<&mut App> {
         let trial = self.trials.get_mut(app).filter(|trial| trial.spec.ran == ran);
-        trial.or_else(|| self.apps.get_mut(app).filter(|running| running.spec.ran == ran))
+        let found = trial.or_else(|| self.apps.get_mut(app).filter(|running| running.spec.ran == ran));
+        found.map(|app| &mut **app)
     }
 
     /// It has taken the ports; what had them before finishes what it has begun.

@@ -94,13 +94,14 @@ pub(crate) struct Driver {
     asked: BTreeMap<Digest, Patience>,
     /// When the next of them is to be said.
     ask_at: Option<Moment>,
-    fetches: BTreeMap<Digest, Fetch>,
+    // Boxed, as all that is large and of which there are few: a node of these maps has room for eleven.
+    fetches: BTreeMap<Digest, Box<Fetch>>,
     downloads: Downloads,
     /// Modules that are being finished on a blocking thread.
     finishing: BTreeSet<Digest>,
-    apps: BTreeMap<AppName, App>,
+    apps: BTreeMap<AppName, Box<App>>,
     /// What is being tried beside them.
-    trials: BTreeMap<AppName, App>,
+    trials: BTreeMap<AppName, Box<App>>,
     /// What was replaced, and finishes what it has begun.
     draining: JoinSet<()>,
     /// Why what was tried in vain is not tried again.
@@ -239,7 +240,7 @@ impl Driver {
 
     /// What happens next. Dropping the future loses nothing.
     pub(crate) async fn input(&mut self) -> Input {
-        let fetches = self.fetches.values().filter_map(Fetch::poll_timeout);
+        let fetches = self.fetches.values().filter_map(|fetch| fetch.poll_timeout());
         let deadline = fetches.chain(self.ask_at).chain(self.rest_until).chain(self.upgrade.until).min();
         let deadline = deadline.map(|at| self.around.clock.instant(at)).into_iter().chain(self.stale_at()).min();
         let time = async {

@@ -177,7 +177,7 @@ impl Driver {
                 if self.connected {
                     fetch.handle_connected(self.retains, self.around.clock.now());
                 }
-                self.fetches.insert(fetch.digest(), fetch);
+                self.fetches.insert(fetch.digest(), Box::new(fetch));
             }
             Err(failure) => tracing::error!("{failure}"),
         }

@@ -5,7 +5,8 @@
 //!   twice the keep-alive and 5 s cuts it off, and then the whole event loop is thrown away;
 //! - publishing from the task that polls deadlocks: [`send`] is another task;
 //! - it drops what was in flight when a connection ends: a session is never reconnected;
-//! - it preallocates for 65,535 messages in flight: it is told 16;
+//! - it preallocates for 65,535 messages in flight: it is told 16; and for 100 events, 38 KiB, of which few are
+//!   ever there: they are given back;
 //! - refused subscriptions and publishes are only logged: they are reported here.
 //!
 //! A broker that keeps no retained messages says so only to who connects without a retained will.
@@ -121,7 +122,8 @@ impl Session {
         let will = will
             .map(|Will { topic, payload }| LastWill::new(topic, payload.clone(), QoS::AtLeastOnce, retain_will, None));
         let options = options(broker, client_id, will)?;
-        let (client, events) = AsyncClient::new(options, RUMQTTC_REQUESTS);
+        let (client, mut events) = AsyncClient::new(options, RUMQTTC_REQUESTS);
+        events.state.events.shrink_to_fit();
         let (reports_in, reports) = mpsc::channel(REPORTS);
         // Unbounded, but short: at most `INFLIGHT_MAX` publishes, and the subscriptions that a
         // plan's limits allow. Were it bounded, the driver could wait for a queue that waits for it.
