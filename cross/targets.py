@@ -16,8 +16,10 @@ class Target:
     # The oldest CPU of its boards, as rustc and as qemu call it; none where it runs natively.
     cpu: str
     qemu: tuple[str, ...] = ()
-    # With zig as linker, which brings musl for it, and the standard library built along.
+    # With zig as linker, which brings musl for it.
     zig: bool = False
+    # In Thumb-2, ARM's shorter instructions.
+    thumb: bool = False
     # The package's name.
     package: str = "dunlin"
 
@@ -35,7 +37,7 @@ class Target:
 
 
 AARCH64 = {"deb": "arm64", "gcc": "aarch64-linux-gnu-gcc", "cpu": "cortex-a53", "qemu": ("qemu-aarch64-static", "cortex-a72")}
-ARMV7 = {"deb": "armhf", "gcc": "arm-linux-gnueabihf-gcc", "cpu": "cortex-a7", "qemu": ("qemu-arm-static", "cortex-a7")}
+ARMV7 = {"deb": "armhf", "gcc": "arm-linux-gnueabihf-gcc", "cpu": "cortex-a7", "qemu": ("qemu-arm-static", "cortex-a7"), "thumb": True}
 ARMV6 = {"deb": "armhf", "gcc": "arm-linux-gnueabihf-gcc", "cpu": "arm1176jzf-s", "qemu": ("qemu-arm-static", "arm1176")}
 
 TARGETS = {

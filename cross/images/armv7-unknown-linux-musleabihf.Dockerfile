@@ -12,5 +12,5 @@ RUN pip install --no-cache-dir --break-system-packages ziglang==0.17.1 cargo-zig
     && chmod +x /usr/local/bin/zig-cc
 ENV CC_armv7_unknown_linux_musleabihf=zig-cc \
     CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_LINKER=zig-cc \
-    CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS="-Clink-self-contained=no -Cforce-unwind-tables=no" \
+    CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_RUSTFLAGS="-Clink-self-contained=no -Cforce-unwind-tables=no -Ctarget-feature=+thumb-mode" \
     CARGO_TARGET_ARMV7_UNKNOWN_LINUX_MUSLEABIHF_RUNNER="qemu-arm-static -cpu cortex-a7"
