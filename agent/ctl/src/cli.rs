@@ -369,6 +369,9 @@ pub(crate) struct DevArgs {
     /// The embedded broker's port on 127.0.0.1; a free one without
     #[arg(long, value_name = "PORT")]
     pub(crate) broker_port: Option<u16>,
+    /// The port on 127.0.0.1 of the board's page; a free one without
+    #[arg(long, value_name = "PORT")]
+    pub(crate) page_port: Option<u16>,
     /// Arguments for the app
     #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,

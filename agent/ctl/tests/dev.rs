@@ -95,7 +95,7 @@ impl Drop for Dev {
 fn get(port: u16) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (_, body) = answer.split_once("\r\n\r\n")?;
@@ -124,9 +124,11 @@ fn edit(file: &Path, from: &str, to: &str) {
 
 #[test]
 fn the_guest_of_this_repository_says_hello() {
-    let port = free_port();
-    let mut dev = Dev::start(&hello(), &["-p", &format!("{port}:7878")]);
-    dev.says(&format!("http://127.0.0.1:{port}/"));
+    let [port, page] = [(); 2].map(|()| free_port());
+    let mut dev = Dev::start(&hello(), &["-p", &format!("{port}:7878"), "--page-port", &page.to_string()]);
+    dev.says(&format!("the board's page: http://127.0.0.1:{page}/"));
+    dev.says(&format!("is running: http://127.0.0.1:{port}/"));
+    assert!(get(page).unwrap().contains("<title>Dunlin</title>"));
     assert_eq!(get(port).as_deref(), Some("Hello, WASM!"));
     dev.says("hello │ hello: listening");
     dev.ends();

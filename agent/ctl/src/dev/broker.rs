@@ -19,12 +19,8 @@ const LOOK: Duration = Duration::from_millis(5);
 
 /// Starts it; answers with its port.
 pub(super) fn start(port: Option<u16>) -> Result<u16> {
-    let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     // rumqttd does not say which port it got, nor that it got none: a free one is looked for first.
-    let free = TcpListener::bind(address(port.unwrap_or(0)));
-    let free = free.with_context(|| format!("the embedded broker cannot listen on port {}", port.unwrap_or(0)))?;
-    let port = free.local_addr().context("the embedded broker has no address")?.port();
-    drop(free);
+    let port = free_port(port).context("the embedded broker cannot listen")?;
     let mut broker = Broker::new(config(address(port)));
     let thread = thread::Builder::new().name("broker".into()).spawn(move || {
         // It does not come back; if it does not begin, nobody can connect, which is seen below.
@@ -37,6 +33,17 @@ pub(super) fn start(port: Option<u16>) -> Result<u16> {
         thread::sleep(LOOK);
     }
     Ok(port)
+}
+
+/// A port of this machine that nobody listens on: this one, or any.
+pub(super) fn free_port(port: Option<u16>) -> Result<u16> {
+    let free = TcpListener::bind(address(port.unwrap_or(0)));
+    let free = free.with_context(|| format!("port {} is not free", port.unwrap_or(0)))?;
+    Ok(free.local_addr().context("it has no address")?.port())
+}
+
+pub(super) fn address(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
 }
 
 fn config(listen: SocketAddr) -> Config {

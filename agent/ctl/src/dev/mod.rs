@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::Path, pin::pin, sync::Arc,
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use dunlin::{agent, config::Config};
+use dunlin::{agent, config::Config, door};
 use dunlin_core::{
     policy::Policy,
     wire::{Assignment, FleetName, Selector},
@@ -55,9 +55,11 @@ pub(crate) async fn run(args: &DevArgs) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("dunlin-dev-").tempdir().context("no temporary folder")?;
     let port = broker::start(args.broker_port)?;
     let fleet = make_fleet(&dir.path().join("fleet"), port)?;
+    let page = broker::free_port(args.page_port).context("the board's page has no place")?;
     let (screen, watch) = Screen::open();
+    watch.say(&format!("the board's page: http://127.0.0.1:{page}/"));
     let (stop, stopped) = oneshot::channel::<()>();
-    let agent = agent::run(config(&fleet, dir.path())?, Arc::new(watch.clone()), async {
+    let agent = agent::run(config(&fleet, dir.path(), page)?, Arc::new(watch.clone()), async {
         // Dropped or used, it means the same.
         let _ = stopped.await;
     });
@@ -96,7 +98,8 @@ fn make_fleet(dir: &Path, port: u16) -> Result<Fleet> {
     Fleet::load(dir)
 }
 
-fn config(fleet: &Fleet, dir: &Path) -> Result<Config> {
+fn config(fleet: &Fleet, dir: &Path, page: u16) -> Result<Config> {
+    let places = vec![door::Place::Tcp(broker::address(page))];
     Ok(Config {
         device: "dev".parse()?,
         labels: [("site".parse()?, "dev".parse()?)].into(),
@@ -110,7 +113,7 @@ fn config(fleet: &Fleet, dir: &Path) -> Result<Config> {
         connect: None,
         directories: BTreeMap::new(),
         bind: Ipv4Addr::LOCALHOST.into(),
-        door: None,
+        door: Some(door::Settings { places, token: None, certificate: None }),
         front: None,
     })
 }
