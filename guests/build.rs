@@ -26,7 +26,19 @@ const GUESTS: &[&str] = &[
 const SHARED: &[&str] = &["bus"];
 
 /// Those that are built as components.
-const COMPONENTS: &[&str] = &["plain-server", "command", "exit", "env", "files", "clock", "panic"];
+const COMPONENTS: &[&str] = &[
+    "plain-server",
+    "command",
+    "exit",
+    "env",
+    "files",
+    "clock",
+    "panic",
+    "http-hello",
+    "http-echo",
+    "http-client",
+    "http-checks",
+];
 
 const MODULE_TARGET: &str = "wasm32-wasip1";
 const COMPONENT_TARGET: &str = "wasm32-wasip2";
@@ -111,7 +123,11 @@ fn compile(here: &Path, built: &Path, target: &str, guests: &[&str]) -> Result<(
 
 fn constants(list: &mut String, built: &Path, target: &str, guests: &[&str]) -> Result<(), Box<dyn Error>> {
     for guest in guests {
-        let path = built.join(target).join("release").join(guest).with_extension("wasm");
+        let folder = built.join(target).join("release");
+        // What is no program is named as crates are in Rust.
+        let program = folder.join(guest).with_extension("wasm");
+        let library = folder.join(guest.replace('-', "_")).with_extension("wasm");
+        let path = if program.exists() { program } else { library };
         let (name, path) = (guest.to_uppercase().replace('-', "_"), path.display().to_string());
         writeln!(
             list,

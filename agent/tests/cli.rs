@@ -103,7 +103,7 @@ fn what_cannot_run_says_why_and_exits_1() {
     let path = file.to_str().unwrap();
     for (bytes, words) in [
         (&b"#!/bin/sh"[..], "not WebAssembly"),
-        (b"\0asm\x0d\0\x01\0", "exports no wasi:cli/run"),
+        (b"\0asm\x0d\0\x01\0", "exports neither wasi:cli/run"),
         (b"\0asm\x01\0\0\0\xff", "app.wasm"),
     ] {
         std::fs::write(&file, bytes).unwrap();

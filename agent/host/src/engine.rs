@@ -21,6 +21,17 @@ pub struct Program {
     inner: Arc<Compiled>,
 }
 
+/// What lies between a program and its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum World {
+    /// A core module that is [run](crate::run), with `wasi_snapshot_preview1`.
+    Preview1,
+    /// A component that is [run](crate::run): `wasi:cli/command` of WASI 0.2.
+    Command,
+    /// A component that [answers HTTP requests](crate::http::Handler): `wasi:http/proxy` of WASI 0.2.
+    Http,
+}
+
 struct Compiled {
     // One engine for each program: wasmi's code map only grows, so dropping the engine is the
     // only way to get a module's memory back.
@@ -71,9 +82,13 @@ impl Program {
         Ok(Code::Module { module, imports })
     }
 
-    /// Whether it is a component, for WASI 0.2, and not a core module, for preview 1.
-    pub fn is_component(&self) -> bool {
-        !matches!(self.inner.code, Code::Module { .. })
+    /// What it is for.
+    pub fn world(&self) -> World {
+        match &self.inner.code {
+            Code::Module { .. } => World::Preview1,
+            #[cfg(feature = "components")]
+            Code::Component(plan) => plan.world(),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -3,11 +3,13 @@
 //! So a new release is tried behind a socket of its own, takes the published one when it is well, and
 //! leaves it to the next: the kernel's queue of connections is one and the same all the while.
 
+use std::future::poll_fn;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 /// A listening socket's place, as its owner and the guests behind it share it.
 #[derive(Clone, Debug)]
@@ -55,6 +57,50 @@ impl Gate {
     /// request that comes later was seen by nobody, and its client may ask again elsewhere.
     pub fn last_call(&self) {
         self.change(|place| place.last_call = true);
+    }
+
+    /// The next connection, wherever the gate leads by then. Dropping the future loses none.
+    ///
+    /// # Errors
+    ///
+    /// The machine's, as when it has no descriptor left.
+    pub async fn accept(&self) -> io::Result<TcpStream> {
+        loop {
+            let (turn, socket) = (self.turn(), self.socket());
+            let Some(socket) = socket else {
+                self.change_after(turn).await;
+                continue;
+            };
+            tokio::select! {
+                accepted = socket.accept() => return accepted.map(|(stream, _)| stream),
+                () = self.change_after(turn) => {}
+            }
+        }
+    }
+
+    /// Whether nothing more is accepted here.
+    pub fn is_shut(&self) -> bool {
+        self.place().leads_to.is_none()
+    }
+
+    /// Until the [last call](Self::last_call).
+    pub async fn last_called(&self) {
+        loop {
+            let turn = self.turn();
+            if self.is_last_call() {
+                return;
+            }
+            self.change_after(turn).await;
+        }
+    }
+
+    async fn change_after(&self, turn: u64) {
+        poll_fn(|cx| {
+            // First the waker: what changes in between wakes it.
+            self.wait(cx);
+            if self.turn() == turn { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     pub(crate) fn turn(&self) -> u64 {

@@ -29,6 +29,9 @@ pub struct Guest {
     pub grants: Grants,
     /// What carries its messages: without one it has nobody to tell anything.
     pub bus: Option<Box<dyn Bus>>,
+    /// Who performs its HTTP requests: without one it makes none.
+    #[cfg(feature = "components")]
+    pub client: Option<Arc<dyn crate::http::Client>>,
     /// What it may use. Call depth and stack are those that the program was compiled with.
     pub limits: Limits,
     /// Who is told what it does.
@@ -48,6 +51,8 @@ impl Default for Guest {
             listeners: Vec::new(),
             grants: Grants::default(),
             bus: None,
+            #[cfg(feature = "components")]
+            client: None,
             limits: Limits::default(),
             observer: Box::new(Silent),
             usage: Arc::default(),

@@ -30,6 +30,8 @@ mod fds;
 mod gate;
 mod grants;
 mod guest;
+#[cfg(feature = "components")]
+pub mod http;
 mod memory;
 mod p1;
 #[cfg(feature = "components")]
@@ -40,12 +42,12 @@ mod run;
 mod state;
 
 pub use bus::{Bus, Message, NotTaken};
-pub use engine::Program;
+pub use engine::{Program, World};
 pub use fault::{Fault, FaultKind};
 pub use gate::Gate;
 pub use grants::{BadReach, Grants, Port, PortSocket, Reach};
 pub use guest::{Directory, Ended, Guest, Listener, NotStarted, Observer, Silent, Stdin, Stream};
 pub use p1::{FunctionInfo, functions};
-pub use quota::{Limits, Usage};
+pub use quota::{Connection, Limits, Usage};
 pub use rejected::Rejected;
 pub use run::run;

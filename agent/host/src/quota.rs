@@ -62,7 +62,7 @@ impl Default for Limits {
     }
 }
 
-/// Gauges of a running guest. Anyone may read them while it runs.
+/// Gauges of a running guest, or of several that share them. Anyone may read them while it runs.
 #[derive(Debug, Default)]
 pub struct Usage {
     fuel: AtomicU64,
@@ -129,6 +129,12 @@ impl Usage {
         }
     }
 
+    /// Counts a connection that somebody else accepted for the guest, until what is returned is dropped.
+    pub fn connection(self: &Arc<Self>) -> Connection {
+        self.opened();
+        Connection(Arc::clone(self))
+    }
+
     pub(crate) fn spent(&self, fuel: u64) {
         self.fuel.fetch_add(fuel, Ordering::Relaxed);
     }
@@ -162,6 +168,16 @@ impl Usage {
     pub(crate) fn closed(&self) {
         self.connections_open.fetch_sub(1, Ordering::Relaxed);
         self.connections_changed.notify_waiters();
+    }
+}
+
+/// One of the connections that [`Usage`] counts.
+#[derive(Debug)]
+pub struct Connection(Arc<Usage>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.closed();
     }
 }
 
@@ -201,11 +217,18 @@ impl Quota {
     pub(crate) fn usage(&self) -> &Arc<Usage> {
         &self.usage
     }
+
+    /// Tells the gauge, which several guests may share.
+    fn set_memory(&mut self, bytes: usize) {
+        self.usage.memory_bytes.fetch_sub(self.memory_bytes, Ordering::Relaxed);
+        self.usage.memory_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.memory_bytes = bytes;
+    }
 }
 
 impl Drop for Quota {
     fn drop(&mut self) {
-        self.usage.memory_bytes.store(0, Ordering::Relaxed);
+        self.set_memory(0);
     }
 }
 
@@ -222,8 +245,7 @@ impl ResourceLimiter for Quota {
         }
         self.refused_bytes = None;
         self.memory_bytes_before = self.memory_bytes;
-        self.memory_bytes = total;
-        self.usage.memory_bytes.store(total, Ordering::Relaxed);
+        self.set_memory(total);
         Ok(true)
     }
 
@@ -234,8 +256,7 @@ impl ResourceLimiter for Quota {
 
     fn memory_grow_failed(&mut self, _error: &wasmi::errors::MemoryError) -> Result<(), LimiterError> {
         // The machine itself has no more to give. The guest sees the same -1 as at its limit.
-        self.memory_bytes = self.memory_bytes_before;
-        self.usage.memory_bytes.store(self.memory_bytes, Ordering::Relaxed);
+        self.set_memory(self.memory_bytes_before);
         Ok(())
     }
 

@@ -35,7 +35,9 @@ pub enum Rejected {
         encoding: &'static str,
     },
     /// An interface, imported by a component, that this host does not have.
-    #[error("imports {name}, which this host does not have; it offers the world wasi:cli/command@0.2")]
+    #[error(
+        "imports {name}, which this host does not have; it offers the worlds wasi:cli/command@0.2 and wasi:http/proxy@0.2"
+    )]
     UnknownInterface {
         /// The interface, with its version.
         name: String,
@@ -58,9 +60,11 @@ pub enum Rejected {
         /// The function.
         name: &'static str,
     },
-    /// A component that does not export `wasi:cli/run`.
-    #[error("exports no wasi:cli/run@0.2: it is a library, not a program; build a binary (in Rust: a bin crate)")]
-    NoRun,
+    /// A component that exports neither `wasi:cli/run` nor `wasi:http/incoming-handler`.
+    #[error(
+        "exports neither wasi:cli/run@0.2 nor wasi:http/incoming-handler@0.2: it is a library; build a program (in Rust: a bin crate), or what answers HTTP requests"
+    )]
+    NoEntry,
     /// Malformed, or uses a feature that this host does not have.
     #[error("not a valid module: {0}")]
     Invalid(String),

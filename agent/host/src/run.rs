@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use wasmi::errors::ErrorKind;
 use wasmi::{Error, Extern, Func, Instance, ResumableCall, Store, TrapCode, Val};
 
-use crate::engine::{Code, Program};
+use crate::engine::{Code, Program, World};
 use crate::fault::FaultKind;
 use crate::guest::{Ended, Guest, NotStarted};
 use crate::p1;
@@ -25,30 +25,20 @@ use crate::state::{State, Suspended};
 /// The future is `Send`; it needs a tokio runtime with I/O and time. Dropping it kills the guest:
 /// its memory, its connections and its hold on the listeners are gone when `drop` returns.
 pub async fn run(program: &Program, guest: Guest) -> Ended {
-    let wall_clock = guest.limits.wall_clock;
     let mut run = match Run::new(program, guest).await {
         Ok(run) => run,
         Err(error) => return Ended::NotStarted(error),
     };
-    let end = match wall_clock {
-        None => run.drive().await,
-        Some(limit) => match tokio::time::timeout(limit, run.drive()).await {
-            Ok(end) => end,
-            Err(_) => End::Fault(FaultKind::WallClock { limit }),
-        },
-    };
-    match end {
-        End::Exited(code) => Ended::Exited(code),
-        End::Fault(kind) => Ended::Fault(run.store.data().fault(kind)),
+    if program.world() == World::Http {
+        return run.fault(FaultKind::Setup("it answers HTTP requests, and is no program to run".to_owned()));
+    }
+    match run.limited(async |run| run.to_its_end().await).await {
+        Ok(code) => Ended::Exited(code),
+        Err(ended) => ended,
     }
 }
 
-enum End {
-    Exited(u32),
-    Fault(FaultKind),
-}
-
-struct Run {
+pub(crate) struct Run {
     store: Store<State>,
     program: Program,
     pace: Option<Pace>,
@@ -57,7 +47,7 @@ struct Run {
 }
 
 impl Run {
-    async fn new(program: &Program, guest: Guest) -> Result<Self, NotStarted> {
+    pub(crate) async fn new(program: &Program, guest: Guest) -> Result<Self, NotStarted> {
         let pace = guest.limits.fuel_per_second.map(Pace::new);
         // Counting what is in a directory reads all of it.
         let counts = guest.directories.iter().any(|directory| directory.bytes_max.is_some());
@@ -67,17 +57,47 @@ impl Run {
         Ok(Self { store, program: program.clone(), pace, fuel: 0 })
     }
 
-    async fn drive(&mut self) -> End {
-        match self.try_drive().await {
-            Ok(code) => End::Exited(code),
-            Err(error) => match error.i32_exit_status() {
-                Some(code) => End::Exited(code.cast_unsigned()),
-                None => End::Fault(self.fault_kind(&error)),
+    /// Does something with the guest within its time; how it ended, if it did.
+    pub(crate) async fn limited<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Ended> {
+        let outcome = match self.store.data().limits.wall_clock {
+            None => work(self).await,
+            Some(limit) => match tokio::time::timeout(limit, work(self)).await {
+                Ok(outcome) => outcome,
+                Err(_) => return Err(self.fault(FaultKind::WallClock { limit })),
             },
-        }
+        };
+        outcome.map_err(|error| match error.i32_exit_status() {
+            Some(code) => Ended::Exited(code.cast_unsigned()),
+            None => self.fault(self.fault_kind(&error)),
+        })
     }
 
-    async fn try_drive(&mut self) -> Result<u32, Error> {
+    pub(crate) fn fault(&self, kind: FaultKind) -> Ended {
+        Ended::Fault(self.store.data().fault(kind))
+    }
+
+    #[cfg(feature = "components")]
+    pub(crate) fn state(&mut self) -> &mut State {
+        self.store.data_mut()
+    }
+
+    /// Runs the program; its exit code.
+    async fn to_its_end(&mut self) -> Result<u32, Error> {
+        let Some((run, after)) = self.start().await? else { return Ok(0) };
+        let mut failed = [Val::I32(0)];
+        self.call(run, &[], &mut failed).await?;
+        if let Some(after) = after {
+            self.call(after, &failed, &mut []).await?;
+        }
+        Ok(u32::from(!matches!(failed, [Val::I32(0)])))
+    }
+
+    /// Sets the guest up. A module is run by that; of a component it is the function that it is there for, and
+    /// what frees that one's result.
+    pub(crate) async fn start(&mut self) -> Result<Option<(Func, Option<Func>)>, Error> {
         self.refuel(0)?;
         match self.program.clone().code() {
             Code::Module { module, imports } => {
@@ -89,15 +109,15 @@ impl Run {
                 state.memory = memory;
                 state.quota.started = true;
                 self.call(*start.func(), &[], &mut []).await?;
-                Ok(0)
+                Ok(None)
             }
             #[cfg(feature = "components")]
-            Code::Component(plan) => self.run_component(plan).await,
+            Code::Component(plan) => self.instantiate(plan).await.map(Some),
         }
     }
 
     #[cfg(feature = "components")]
-    async fn run_component(&mut self, plan: &p2::Plan) -> Result<u32, Error> {
+    async fn instantiate(&mut self, plan: &p2::Plan) -> Result<(Func, Option<Func>), Error> {
         self.store.data_mut().quota.instances_max = plan.instances();
         let mut instances = p2::Instances::default();
         loop {
@@ -108,17 +128,11 @@ impl Run {
             }
         }
         self.store.data_mut().quota.started = true;
-        let (run, after) = plan.entry(&self.store, &instances)?;
-        let mut failed = [Val::I32(0)];
-        self.call(run, &[], &mut failed).await?;
-        if let Some(after) = after {
-            self.call(after, &failed, &mut []).await?;
-        }
-        Ok(u32::from(!matches!(failed, [Val::I32(0)])))
+        plan.entry(&self.store, &instances)
     }
 
     /// Calls a function of the guest, and waits for all that it waits for. An exit is an error that carries the code.
-    async fn call(&mut self, func: Func, params: &[Val], results: &mut [Val]) -> Result<(), Error> {
+    pub(crate) async fn call(&mut self, func: Func, params: &[Val], results: &mut [Val]) -> Result<(), Error> {
         let mut call = func.call_resumable(&mut self.store, params, results)?;
         loop {
             self.account();

@@ -50,7 +50,7 @@ pub(crate) enum Suspended {
 
 impl State {
     pub(crate) fn new(guest: Guest) -> Result<Self, NotStarted> {
-        let Guest { args, env, stdin, directories, listeners, grants, bus, limits, observer, usage } = guest;
+        let Guest { args, env, stdin, directories, listeners, grants, bus, limits, observer, usage, .. } = guest;
         let listen_fds = (!listeners.is_empty()).then(|| format!("LISTEN_FDS={}", listeners.len()));
         let env = env
             .into_iter()
@@ -78,14 +78,14 @@ impl State {
             quota: Quota::new(&limits, usage),
             limits,
             #[cfg(feature = "components")]
-            p2: p2::Host::default(),
+            p2: p2::Host::new(guest.client),
         })
     }
 
     /// Until the first of what the guest waits for.
     pub(crate) async fn wait(&mut self) {
         #[cfg(feature = "components")]
-        let Self { wait, fds, mailbox, p2, .. } = self;
+        let Self { wait, fds, permits, mailbox, p2, .. } = self;
         #[cfg(not(feature = "components"))]
         let Self { wait, fds, mailbox, .. } = self;
         if let Some(job) = &mut wait.job {
@@ -112,7 +112,7 @@ impl State {
                 return Poll::Ready(());
             }
             #[cfg(feature = "components")]
-            if p2.poll(fds, cx).is_ready() {
+            if p2.poll(fds, permits, cx).is_ready() {
                 return Poll::Ready(());
             }
             match sleep.as_mut().as_pin_mut() {

@@ -11,6 +11,10 @@ use super::abi::{Lift, Lower, Resource, Sink, Source, Ty, Wit};
 use super::call::{Stop, Trap};
 use super::cli::{TerminalInput, TerminalOutput};
 use super::filesystem::{Descriptor, DirectoryStream};
+use super::http::{
+    Fields, FutureResponse, FutureTrailers, IncomingBody, IncomingRequest, IncomingResponse, OutgoingBody,
+    OutgoingRequest, OutgoingResponse, RequestOptions, ResponseOutparam,
+};
 use super::io::{InputStream, IoError, OutputStream, Pollable};
 use super::realloc;
 use super::sockets::{IncomingDatagrams, Lookup, Network, OutgoingDatagrams, TcpSocket, UdpSocket};
@@ -38,6 +42,7 @@ pub(super) trait Kind: Sized {
     const RESOURCE: Resource;
 
     fn into_object(self) -> Object;
+    fn from_object(object: Object) -> Option<Self>;
     fn of(object: &Object) -> Option<&Self>;
     fn of_mut(object: &mut Object) -> Option<&mut Self>;
 }
@@ -56,6 +61,10 @@ macro_rules! objects {
 
             fn into_object(self) -> Object {
                 Object::$ty(self)
+            }
+
+            fn from_object(object: Object) -> Option<Self> {
+                if let Object::$ty(value) = object { Some(value) } else { None }
             }
 
             fn of(object: &Object) -> Option<&Self> {
@@ -97,9 +106,20 @@ objects! {
     IncomingDatagrams = "wasi:sockets/udp" "incoming-datagram-stream";
     OutgoingDatagrams = "wasi:sockets/udp" "outgoing-datagram-stream";
     Lookup = "wasi:sockets/ip-name-lookup" "resolve-address-stream";
+    Fields = "wasi:http/types" "fields";
+    IncomingRequest = "wasi:http/types" "incoming-request";
+    OutgoingRequest = "wasi:http/types" "outgoing-request";
+    RequestOptions = "wasi:http/types" "request-options";
+    ResponseOutparam = "wasi:http/types" "response-outparam";
+    IncomingResponse = "wasi:http/types" "incoming-response";
+    IncomingBody = "wasi:http/types" "incoming-body";
+    FutureTrailers = "wasi:http/types" "future-trailers";
+    OutgoingResponse = "wasi:http/types" "outgoing-response";
+    OutgoingBody = "wasi:http/types" "outgoing-body";
+    FutureResponse = "wasi:http/types" "future-incoming-response";
 }
 
-/// A handle that the guest is given.
+/// A handle that the guest is given, or gives away.
 pub(super) struct Own<T>(u32, PhantomData<T>);
 
 /// A handle that the guest lends.
@@ -124,6 +144,12 @@ impl<T: Kind> Wit for Own<T> {
 impl<T: Kind> Lower for Own<T> {
     fn lower(self, to: &mut Sink<'_>) -> Result<(), Stop> {
         self.0.lower(to)
+    }
+}
+
+impl<T: Kind> Lift for Own<T> {
+    fn lift(from: &mut Source<'_>) -> Result<Self, Trap> {
+        Ok(Self(u32::lift(from)?, PhantomData))
     }
 }
 
@@ -171,6 +197,13 @@ impl Handles {
     /// All of one kind.
     pub(super) fn all_mut<T: Kind + 'static>(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten().filter_map(|entry| T::of_mut(&mut entry.object))
+    }
+
+    /// Takes what the guest gives away.
+    pub(super) fn take<T: Kind>(&mut self, own: &Own<T>) -> Result<T, Trap> {
+        self.at::<T>(own.0)?;
+        let object = self.remove(own.0, Which::Host(&T::RESOURCE))?;
+        T::from_object(object).ok_or(NO_SUCH_HANDLE)
     }
 
     fn insert(&mut self, object: Object, parent: Option<u32>) -> Result<u32, Trap> {
@@ -280,6 +313,17 @@ impl Object {
             | Self::IncomingDatagrams(_)
             | Self::OutgoingDatagrams(_)
             | Self::Lookup(_)
+            | Self::Fields(_)
+            | Self::IncomingRequest(_)
+            | Self::OutgoingRequest(_)
+            | Self::RequestOptions(_)
+            | Self::ResponseOutparam(_)
+            | Self::IncomingResponse(_)
+            | Self::IncomingBody(_)
+            | Self::FutureTrailers(_)
+            | Self::OutgoingResponse(_)
+            | Self::OutgoingBody(_)
+            | Self::FutureResponse(_)
             | Self::Guest { .. } => None,
         };
         if let Some(fd) = fd {

@@ -34,9 +34,9 @@ impl Plan {
 
     /// The function to run, and what frees its result.
     pub(crate) fn entry(&self, store: &Store<State>, instances: &Instances) -> Result<(Func, Option<Func>), Error> {
-        let run = instances.func(store, &self.run.core)?;
-        let after = self.run.post_return.as_ref().map(|item| instances.func(store, item)).transpose()?;
-        Ok((run, after))
+        let entry = instances.func(store, &self.entry.core)?;
+        let after = self.entry.post_return.as_ref().map(|item| instances.func(store, item)).transpose()?;
+        Ok((entry, after))
     }
 
     /// Makes a function of an import.

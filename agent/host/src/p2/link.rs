@@ -9,14 +9,15 @@ use wasmparser::{
     ComponentOuterAliasKind, ComponentTypeRef, Instance,
 };
 
-use super::abi::{Declared, Ty, matches};
-use super::handles::{RESOURCES, Which};
+use super::abi::{Declared, Ty, Wit, matches};
+use super::handles::{Own, RESOURCES, Which};
+use super::http::{IncomingRequest, ResponseOutparam};
 use super::parse::{Body, Definition, parse};
-use super::plan::{CoreItem, Does, Host, Import, Plan, Run, Step};
+use super::plan::{CoreItem, Does, Entry, Host, Import, Plan, Step};
 use super::space::{ComponentItems, CoreInstance, Exports, Func, Item, Options, Space, at, missing};
 use super::start;
 use super::table;
-use crate::engine::check_declarations;
+use crate::engine::{World, check_declarations};
 use crate::quota::Limits;
 use crate::rejected::Rejected;
 
@@ -39,11 +40,45 @@ pub(crate) fn compile(engine: &Engine, wasm: &[u8], limits: &Limits) -> Result<P
         nested: 0,
     };
     let exports = linking.component(&body, None)?;
-    let run = exports.iter().find(|(name, _)| unversioned(name) == Some("wasi:cli/run"));
-    let run = run.and_then(|(_, item)| if let Item::Instance(run) = item { run.export("run") } else { None });
-    let Some(Item::Func(Func::Lifted { run: true, core, post_return })) = run else { return Err(Rejected::NoRun) };
-    let run = Run { core, post_return };
-    Ok(Plan { steps: linking.steps, hosts: linking.hosts, run })
+    let entry = ENTRIES.iter().find_map(|kind| entry(&exports, kind)).ok_or(Rejected::NoEntry)?;
+    Ok(Plan { steps: linking.steps, hosts: linking.hosts, entry })
+}
+
+/// What a component can be started by. One that exports several is a program first.
+const ENTRIES: &[EntryKind] = &[
+    EntryKind {
+        world: World::Command,
+        interface: "wasi:cli/run",
+        function: "run",
+        params: Ty::Tuple(&[]),
+        result: Ty::Result(&Ty::Unit, &Ty::Unit),
+    },
+    EntryKind {
+        world: World::Http,
+        interface: "wasi:http/incoming-handler",
+        function: "handle",
+        params: Ty::Tuple(&[&<Own<IncomingRequest> as Wit>::TY, &<Own<ResponseOutparam> as Wit>::TY]),
+        result: Ty::Unit,
+    },
+];
+
+struct EntryKind {
+    world: World,
+    interface: &'static str,
+    function: &'static str,
+    params: Ty,
+    result: Ty,
+}
+
+fn entry(exports: &Exports, kind: &EntryKind) -> Option<Entry> {
+    let (_, item) = exports.iter().find(|(name, _)| unversioned(name) == Some(kind.interface))?;
+    let Item::Instance(instance) = item else { return None };
+    match instance.export(kind.function)? {
+        Item::Func(Func::Lifted { core, post_return, fits }) if fits.contains(&kind.world) => {
+            Some(Entry { world: kind.world, core, post_return })
+        }
+        Item::Func(_) | Item::Instance(_) | Item::Type => None,
+    }
 }
 
 struct Linking<'a> {
@@ -219,14 +254,15 @@ impl Linking<'_> {
         let types = body.types.as_ref();
         match function {
             CanonicalFunction::Lift { core_func_index, type_index, options } => {
-                const RUN: Ty = Ty::Result(&Ty::Unit, &Ty::Unit);
                 let core = at(&space.core_funcs, *core_func_index)?;
                 let Options { post_return, .. } = space.options(options)?;
                 let ComponentAnyTypeId::Func(id) = types.component_any_type_at(*type_index) else {
                     return Err(missing());
                 };
-                let run = matches(&types[id], types, &self.resources, &Ty::Tuple(&[]), &RUN).is_ok();
-                space.funcs.push(Func::Lifted { core, post_return, run });
+                let same =
+                    |kind: &&EntryKind| matches(&types[id], types, &self.resources, &kind.params, &kind.result).is_ok();
+                let fits = ENTRIES.iter().filter(same).map(|kind| kind.world).collect();
+                space.funcs.push(Func::Lifted { core, post_return, fits });
             }
             CanonicalFunction::Lower { func_index, options } => {
                 let Options { memory, realloc, .. } = space.options(options)?;

@@ -6,13 +6,14 @@ use wasmi::{FuncType, Module};
 
 use super::handles::Which;
 use super::table::Function;
+use crate::engine::World;
 
 /// A component that is ready to be instantiated any number of times.
 pub(crate) struct Plan {
     /// The core modules, in the order in which they are instantiated.
     pub(super) steps: Vec<Step>,
     pub(super) hosts: Vec<Host>,
-    pub(super) run: Run,
+    pub(super) entry: Entry,
 }
 
 /// One instantiation of a core module.
@@ -55,14 +56,19 @@ pub(super) enum Does {
     Rep { resource: usize },
 }
 
-/// The lifted `wasi:cli/run`.
+/// The lifted function that a component is there for.
 #[derive(Clone, Debug)]
-pub(super) struct Run {
+pub(super) struct Entry {
+    pub(super) world: World,
     pub(super) core: CoreItem,
     pub(super) post_return: Option<CoreItem>,
 }
 
 impl Plan {
+    pub(crate) fn world(&self) -> World {
+        self.entry.world
+    }
+
     /// Instances that a start makes.
     pub(crate) fn instances(&self) -> usize {
         self.steps.len()

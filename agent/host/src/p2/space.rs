@@ -8,6 +8,7 @@ use wasmparser::{CanonicalOption, ComponentExternalKind, ExternalKind};
 use super::parse::Body;
 use super::plan::CoreItem;
 use super::table::{Function, Interface};
+use crate::engine::World;
 use crate::rejected::Rejected;
 
 /// The index spaces of one component.
@@ -49,7 +50,12 @@ pub(super) enum Item {
 #[derive(Clone)]
 pub(super) enum Func {
     Host(&'static Interface, &'static Function),
-    Lifted { core: CoreItem, post_return: Option<CoreItem>, run: bool },
+    Lifted {
+        core: CoreItem,
+        post_return: Option<CoreItem>,
+        /// What it could be the entry of, by its type.
+        fits: Vec<World>,
+    },
 }
 
 impl ComponentItems {

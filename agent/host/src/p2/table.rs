@@ -3,7 +3,7 @@
 use super::abi::{Ty, Wit};
 use super::call::{Frame, Returned, Stop};
 use super::handles::{Borrow, Own};
-use super::{abi::Buffer, abi::Bytes, cli, clocks, filesystem as fs, io, random, sockets as net};
+use super::{abi::Buffer, abi::Bytes, cli, clocks, filesystem as fs, http, io, random, sockets as net};
 
 /// A function of an interface.
 pub(super) struct Function {
@@ -68,6 +68,11 @@ type Pollable = Own<io::Pollable>;
 type Address = std::net::SocketAddr;
 type Io<T> = Result<T, io::StreamError>;
 type Fs<T> = Result<T, fs::ErrorCode>;
+type Fields = Borrow<http::Fields>;
+type Request = Borrow<http::OutgoingRequest>;
+type Options = Borrow<http::RequestOptions>;
+type Header<T> = Result<T, http::HeaderError>;
+type Plain<T> = Result<T, ()>;
 type Sock<T> = Result<T, net::ErrorCode>;
 
 interfaces! {
@@ -263,5 +268,93 @@ interfaces! {
         ) -> Sock<u64> = net::send;
         "[method]outgoing-datagram-stream.subscribe"(this: Borrow<net::OutgoingDatagrams>) -> Pollable
             = net::subscribe_outgoing;
+    }
+
+    "wasi:http/types" {
+        "[constructor]fields"() -> Own<http::Fields> = http::fields::new;
+        "[static]fields.from-list"(entries: Vec<(String, Bytes)>) -> Header<Own<http::Fields>> = http::fields::from_list;
+        "[method]fields.get"(this: Fields, name: String) -> Vec<Buffer> = http::fields::get;
+        "[method]fields.has"(this: Fields, name: String) -> bool = http::fields::has;
+        "[method]fields.set"(this: Fields, name: String, value: Vec<Bytes>) -> Header<()> = http::fields::set;
+        "[method]fields.delete"(this: Fields, name: String) -> Header<()> = http::fields::delete;
+        "[method]fields.append"(this: Fields, name: String, value: Bytes) -> Header<()> = http::fields::append;
+        "[method]fields.entries"(this: Fields) -> Vec<(String, Buffer)> = http::fields::entries;
+        "[method]fields.clone"(this: Fields) -> Own<http::Fields> = http::fields::clone;
+        "[method]incoming-request.method"(this: Borrow<http::IncomingRequest>) -> http::Method = http::incoming::method;
+        "[method]incoming-request.path-with-query"(this: Borrow<http::IncomingRequest>) -> Option<String>
+            = http::incoming::path_with_query;
+        "[method]incoming-request.scheme"(this: Borrow<http::IncomingRequest>) -> Option<http::Scheme>
+            = http::incoming::scheme;
+        "[method]incoming-request.authority"(this: Borrow<http::IncomingRequest>) -> Option<String>
+            = http::incoming::authority;
+        "[method]incoming-request.headers"(this: Borrow<http::IncomingRequest>) -> Own<http::Fields>
+            = http::incoming::request_headers;
+        "[method]incoming-request.consume"(this: Borrow<http::IncomingRequest>) -> Plain<Own<http::IncomingBody>>
+            = http::incoming::consume_request;
+        "[constructor]outgoing-request"(headers: Own<http::Fields>) -> Own<http::OutgoingRequest> = http::request::new;
+        "[method]outgoing-request.body"(this: Request) -> Plain<Own<http::OutgoingBody>> = http::request::body;
+        "[method]outgoing-request.method"(this: Request) -> http::Method = http::request::method;
+        "[method]outgoing-request.set-method"(this: Request, method: http::Method) -> Plain<()>
+            = http::request::set_method;
+        "[method]outgoing-request.path-with-query"(this: Request) -> Option<String> = http::request::path_with_query;
+        "[method]outgoing-request.set-path-with-query"(this: Request, path: Option<String>) -> Plain<()>
+            = http::request::set_path_with_query;
+        "[method]outgoing-request.scheme"(this: Request) -> Option<http::Scheme> = http::request::scheme;
+        "[method]outgoing-request.set-scheme"(this: Request, scheme: Option<http::Scheme>) -> Plain<()>
+            = http::request::set_scheme;
+        "[method]outgoing-request.authority"(this: Request) -> Option<String> = http::request::authority;
+        "[method]outgoing-request.set-authority"(this: Request, authority: Option<String>) -> Plain<()>
+            = http::request::set_authority;
+        "[method]outgoing-request.headers"(this: Request) -> Own<http::Fields> = http::request::headers;
+        "[constructor]request-options"() -> Own<http::RequestOptions> = http::request::new_options;
+        "[method]request-options.connect-timeout"(this: Options) -> Option<u64> = http::request::connect_timeout;
+        "[method]request-options.set-connect-timeout"(this: Options, duration: Option<u64>) -> Plain<()>
+            = http::request::set_connect_timeout;
+        "[method]request-options.first-byte-timeout"(this: Options) -> Option<u64> = http::request::first_byte_timeout;
+        "[method]request-options.set-first-byte-timeout"(this: Options, duration: Option<u64>) -> Plain<()>
+            = http::request::set_first_byte_timeout;
+        "[method]request-options.between-bytes-timeout"(this: Options) -> Option<u64>
+            = http::request::between_bytes_timeout;
+        "[method]request-options.set-between-bytes-timeout"(this: Options, duration: Option<u64>) -> Plain<()>
+            = http::request::set_between_bytes_timeout;
+        "[static]response-outparam.set"(
+            param: Own<http::ResponseOutparam>, response: Result<Own<http::OutgoingResponse>, http::ErrorCode>
+        ) = http::outparam::set;
+        "[method]incoming-response.status"(this: Borrow<http::IncomingResponse>) -> u16 = http::incoming::status;
+        "[method]incoming-response.headers"(this: Borrow<http::IncomingResponse>) -> Own<http::Fields>
+            = http::incoming::response_headers;
+        "[method]incoming-response.consume"(this: Borrow<http::IncomingResponse>) -> Plain<Own<http::IncomingBody>>
+            = http::incoming::consume_response;
+        "[method]incoming-body.stream"(this: Borrow<http::IncomingBody>) -> Plain<Own<io::InputStream>>
+            = http::body::stream;
+        "[static]incoming-body.finish"(this: Own<http::IncomingBody>) -> Own<http::FutureTrailers>
+            = http::body::finish_incoming;
+        "[method]future-trailers.subscribe"(this: Borrow<http::FutureTrailers>) -> Pollable
+            = http::incoming::subscribe_trailers;
+        "[method]future-trailers.get"(this: Borrow<http::FutureTrailers>)
+            -> Option<Plain<Result<Option<Own<http::Fields>>, http::ErrorCode>>> = http::incoming::get_trailers;
+        "[constructor]outgoing-response"(headers: Own<http::Fields>) -> Own<http::OutgoingResponse>
+            = http::response::new;
+        "[method]outgoing-response.status-code"(this: Borrow<http::OutgoingResponse>) -> u16
+            = http::response::status_code;
+        "[method]outgoing-response.set-status-code"(this: Borrow<http::OutgoingResponse>, code: u16) -> Plain<()>
+            = http::response::set_status_code;
+        "[method]outgoing-response.headers"(this: Borrow<http::OutgoingResponse>) -> Own<http::Fields>
+            = http::response::headers;
+        "[method]outgoing-response.body"(this: Borrow<http::OutgoingResponse>) -> Plain<Own<http::OutgoingBody>>
+            = http::response::body;
+        "[method]outgoing-body.write"(this: Borrow<http::OutgoingBody>) -> Plain<Own<io::OutputStream>>
+            = http::body::write;
+        "[static]outgoing-body.finish"(this: Own<http::OutgoingBody>, trailers: Option<Own<http::Fields>>)
+            -> Result<(), http::ErrorCode> = http::body::finish_outgoing;
+        "[method]future-incoming-response.subscribe"(this: Borrow<http::FutureResponse>) -> Pollable
+            = http::outgoing::subscribe;
+        "[method]future-incoming-response.get"(this: Borrow<http::FutureResponse>)
+            -> Option<Plain<Result<Own<http::IncomingResponse>, http::ErrorCode>>> = http::outgoing::get;
+        "http-error-code"(error: Borrow<io::IoError>) -> Option<http::ErrorCode> = http::error::http_error_code;
+    }
+    "wasi:http/outgoing-handler" {
+        "handle"(request: Own<http::OutgoingRequest>, options: Option<Own<http::RequestOptions>>)
+            -> Result<Own<http::FutureResponse>, http::ErrorCode> = http::outgoing::handle;
     }
 }

@@ -218,16 +218,16 @@ async fn an_allocator_cannot_do_as_it_likes() {
 
 #[test]
 fn libraries_and_what_is_no_component() {
-    assert_eq!(rejected("(component)"), Rejected::NoRun);
+    assert_eq!(rejected("(component)"), Rejected::NoEntry);
     let library = r#"(component (core module $m (func (export "f"))) (core instance $m (instantiate $m))
         (func (export "f") (canon lift (core func $m "f"))))"#;
-    assert_eq!(rejected(library), Rejected::NoRun);
+    assert_eq!(rejected(library), Rejected::NoEntry);
     let other_type = r#"(component (core module $m (func (export "run"))) (core instance $m (instantiate $m))
         (func $run (canon lift (core func $m "run"))) (instance $i (export "run" (func $run)))
         (export "wasi:cli/run@0.2.0" (instance $i)))"#;
-    assert_eq!(rejected(other_type), Rejected::NoRun);
+    assert_eq!(rejected(other_type), Rejected::NoEntry);
     let other_version = component("", OK, "").replace("@0.2.3", "@0.1.0");
-    assert_eq!(rejected(&other_version), Rejected::NoRun);
+    assert_eq!(rejected(&other_version), Rejected::NoEntry);
 }
 
 #[test]

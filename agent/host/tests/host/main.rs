@@ -7,6 +7,7 @@ mod command;
 mod common;
 #[cfg(feature = "components")]
 mod components;
+mod http;
 mod keep_alive;
 mod life;
 #[cfg(feature = "components")]

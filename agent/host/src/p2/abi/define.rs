@@ -30,6 +30,59 @@ macro_rules! wit_enum {
     };
 }
 
+/// A variant, with its cases as WIT names them, and the payloads of those that have one.
+macro_rules! wit_variant {
+    ($(#[$meta:meta])* $vis:vis enum $ty:ident {
+        $($(#[$case_meta:meta])* $case:ident $(($payload:ident: $of:ty))? = $name:literal,)+
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        $vis enum $ty { $($(#[$case_meta])* $case $(($of))?,)+ }
+
+        impl $ty {
+            /// Its name, as the document has it.
+            $vis fn name(&self) -> &'static str {
+                match self { $(wit_variant!(@any $ty $case $($payload)?) => $name,)+ }
+            }
+        }
+
+        impl $crate::p2::abi::Wit for $ty {
+            const TY: $crate::p2::abi::Ty =
+                $crate::p2::abi::Ty::Variant(&[$(($name, wit_variant!(@ty $($of)?))),+]);
+        }
+
+        impl $crate::p2::abi::Lift for $ty {
+            fn lift(from: &mut $crate::p2::abi::Source<'_>) -> Result<Self, $crate::p2::call::Trap> {
+                from.variant(<Self as $crate::p2::abi::Wit>::LAYOUT, |case, from| {
+                    let _ = &from;
+                    let mut cases = 0..;
+                    $(if cases.next() == Some(case) {
+                        return Ok($ty::$case $((<$of as $crate::p2::abi::Lift>::lift(from)?))?);
+                    })+
+                    Err($crate::p2::abi::NO_SUCH_CASE)
+                })
+            }
+        }
+
+        impl $crate::p2::abi::Lower for $ty {
+            fn lower(self, to: &mut $crate::p2::abi::Sink<'_>) -> Result<(), $crate::p2::call::Stop> {
+                let names = [$($name),+];
+                let case = names.iter().position(|name| *name == self.name()).unwrap_or_default() as u32;
+                to.variant(<Self as $crate::p2::abi::Wit>::LAYOUT, case, |to| {
+                    let _ = &to;
+                    match self { $($ty::$case $(($payload))? => wit_variant!(@lower to $($payload)?),)+ }
+                })
+            }
+        }
+    };
+    (@any $ty:ident $case:ident) => { $ty::$case };
+    (@any $ty:ident $case:ident $payload:ident) => { $ty::$case(_) };
+    (@ty) => { &$crate::p2::abi::Ty::Unit };
+    (@ty $of:ty) => { &<$of as $crate::p2::abi::Wit>::TY };
+    (@lower $to:ident) => { Ok(()) };
+    (@lower $to:ident $payload:ident) => { $crate::p2::abi::Lower::lower($payload, $to) };
+}
+
 /// A set of flags, the first in the lowest bit.
 macro_rules! wit_flags {
     ($(#[$meta:meta])* $vis:vis struct $ty:ident { $($flag:ident = $name:literal,)+ }) => {
@@ -110,4 +163,4 @@ macro_rules! wit_record {
     };
 }
 
-pub(in crate::p2) use {wit_enum, wit_flags, wit_record};
+pub(in crate::p2) use {wit_enum, wit_flags, wit_record, wit_variant};

@@ -10,7 +10,7 @@ mod lower;
 mod types;
 
 pub(super) use self::check::{Declared, Resource, matches};
-pub(super) use self::define::{wit_enum, wit_flags, wit_record};
+pub(super) use self::define::{wit_enum, wit_flags, wit_record, wit_variant};
 pub(super) use self::lift::{Lift, Source};
 pub(super) use self::lower::{Lower, Sink};
 pub(super) use self::types::{Buffer, Bytes, NO_SUCH_CASE};

@@ -11,6 +11,7 @@ use crate::fds::{Fds, Interest, Kind, would_block};
 use crate::p2::abi::Buffer;
 use crate::p2::call::{Cx, Fail, Stop};
 use crate::p2::handles::{Borrow, Own};
+use crate::p2::http::{IncomingBody, Piece};
 use crate::state::State;
 
 /// What one read gives at most.
@@ -33,6 +34,10 @@ pub(in crate::p2) enum Source {
     Socket {
         fd: u32,
     },
+    /// The body's handle, which outlives the stream's.
+    Body {
+        number: u32,
+    },
 }
 
 impl InputStream {
@@ -44,7 +49,7 @@ impl InputStream {
     pub(in crate::p2) fn own_fd(&self) -> Option<u32> {
         match self.source {
             Source::File { fd, .. } => Some(fd),
-            Source::Stdin | Source::Socket { .. } => None,
+            Source::Stdin | Source::Socket { .. } | Source::Body { .. } => None,
         }
     }
 
@@ -59,6 +64,7 @@ impl InputStream {
             Source::Stdin => Awaits::Descriptor(0, Interest::Read),
             Source::Socket { fd } => Awaits::Descriptor(fd, Interest::Read),
             Source::File { .. } => Awaits::Nothing,
+            Source::Body { number } => Awaits::Poll(Pollable::Arriving(number)),
         }
     }
 
@@ -67,6 +73,7 @@ impl InputStream {
             Source::Stdin => Origin::Stdio,
             Source::File { .. } => Origin::File,
             Source::Socket { .. } => Origin::Network,
+            Source::Body { .. } => Origin::Body,
         }
     }
 
@@ -75,6 +82,8 @@ impl InputStream {
         let fd = match self.source {
             Source::Stdin => 0,
             Source::File { fd, .. } | Source::Socket { fd } => fd,
+            // Read as such.
+            Source::Body { .. } => return Err(io::ErrorKind::Unsupported.into()),
         };
         let descriptor = fds.get_mut(fd).ok_or(io::ErrorKind::NotConnected)?;
         match (&mut descriptor.kind, &mut self.source) {
@@ -134,6 +143,9 @@ pub(super) fn take(cx: &mut Cx<'_>, this: &Borrow<InputStream>, len: u64) -> Out
     if stream.closed {
         return Err(StreamError::Closed.into());
     }
+    if let Source::Body { number } = stream.source {
+        return take_of_body(cx, this, number, len);
+    }
     let mut bytes = vec![0; len.min(READ_BYTES_MAX) as usize];
     if bytes.is_empty() {
         return Ok(bytes);
@@ -155,4 +167,24 @@ pub(super) fn take(cx: &mut Cx<'_>, this: &Borrow<InputStream>, len: u64) -> Out
     bytes.truncate(read);
     cx.moved(read);
     Ok(bytes)
+}
+
+/// The same of a body that arrives.
+fn take_of_body(cx: &mut Cx<'_>, this: &Borrow<InputStream>, number: u32, len: u64) -> Outcome<Vec<u8>> {
+    let handles = &mut cx.state.p2.handles;
+    if len == 0 {
+        return Ok(Vec::new());
+    }
+    let piece = handles.at_mut::<IncomingBody>(number)?.read(len.min(READ_BYTES_MAX) as usize);
+    let error = match piece {
+        Piece::Some(bytes) => {
+            cx.moved(bytes.len());
+            return Ok(bytes.into());
+        }
+        Piece::Nothing => return Ok(Vec::new()),
+        Piece::End => StreamError::Closed,
+        Piece::Failed(code) => StreamError::of_body(handles, code)?,
+    };
+    handles.get_mut(this)?.closed = true;
+    Err(error.into())
 }

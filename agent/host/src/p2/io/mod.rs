@@ -18,6 +18,7 @@ pub(super) use self::poll::{Awaits, Pollable, await_ready, block, poll, ready};
 use super::abi::{Lower, Sink, Ty, Wit};
 use super::call::{Cx, Fail, Stop, Trap};
 use super::handles::{Borrow, Handles, Own};
+use super::http::ErrorCode;
 use crate::p1::Errno;
 
 /// What went wrong on a stream.
@@ -26,6 +27,8 @@ pub(super) struct IoError {
     text: String,
     /// What the stream was of: each has codes of its own.
     pub(super) origin: Origin,
+    /// What it is to HTTP, if it is of a body.
+    pub(super) http: Option<ErrorCode>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,7 @@ pub(super) enum Origin {
     File,
     Network,
     Stdio,
+    Body,
 }
 
 pub(super) fn to_debug_string(cx: &mut Cx<'_>, error: Borrow<IoError>) -> Result<String, Stop> {
@@ -49,7 +53,13 @@ impl StreamError {
     /// Gives the guest an error to look at.
     fn failed(handles: &mut Handles, error: io::Error, origin: Origin) -> Result<Self, Trap> {
         let text = error.to_string();
-        let error = IoError { errno: error.into(), text, origin };
+        let error = IoError { errno: error.into(), text, origin, http: None };
+        handles.push(error).map(Self::LastOperationFailed)
+    }
+
+    /// The same of a body.
+    fn of_body(handles: &mut Handles, code: ErrorCode) -> Result<Self, Trap> {
+        let error = IoError { errno: Errno::Io, text: code.to_string(), origin: Origin::Body, http: Some(code) };
         handles.push(error).map(Self::LastOperationFailed)
     }
 }

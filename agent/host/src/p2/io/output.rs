@@ -14,6 +14,7 @@ use crate::guest::Stream;
 use crate::p2::abi::Bytes;
 use crate::p2::call::{Cx, Fail, Stop, Trap};
 use crate::p2::handles::{Borrow, Own};
+use crate::p2::http::OutgoingBody;
 use crate::state::{Console, State};
 
 /// What `check-write` permits at most.
@@ -45,6 +46,10 @@ pub(in crate::p2) enum Target {
     Socket {
         fd: u32,
     },
+    /// The body's handle, which outlives the stream's.
+    Body {
+        number: u32,
+    },
 }
 
 impl OutputStream {
@@ -56,7 +61,7 @@ impl OutputStream {
     pub(in crate::p2) fn own_fd(&self) -> Option<u32> {
         match self.target {
             Target::File { fd, .. } => Some(fd),
-            Target::Console(_) | Target::Socket { .. } => None,
+            Target::Console(_) | Target::Socket { .. } | Target::Body { .. } => None,
         }
     }
 
@@ -78,7 +83,8 @@ impl OutputStream {
             Target::Socket { fd } if !self.closed && !self.pending.is_empty() => {
                 Awaits::Descriptor(fd, Interest::Write)
             }
-            Target::Socket { .. } | Target::File { .. } | Target::Console(_) => Awaits::Nothing,
+            Target::Body { number } if !self.closed => Awaits::Poll(Pollable::Leaving(number)),
+            Target::Socket { .. } | Target::File { .. } | Target::Console(_) | Target::Body { .. } => Awaits::Nothing,
         }
     }
 
@@ -120,6 +126,7 @@ impl OutputStream {
             Target::Console(_) => Origin::Stdio,
             Target::File { .. } => Origin::File,
             Target::Socket { .. } => Origin::Network,
+            Target::Body { .. } => Origin::Body,
         }
     }
 
@@ -148,6 +155,8 @@ impl OutputStream {
                 self.pending.extend_from_slice(bytes);
                 self.send(fds)
             }
+            // Written to as such.
+            Target::Body { .. } => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -174,7 +183,16 @@ fn permit(state: &mut State, this: &Borrow<OutputStream>) -> Outcome<u64> {
     let stream = p2.handles.get_mut(this)?;
     stream.try_send(fds);
     check(state, this)?;
-    let stream = state.p2.handles.get_mut(this)?;
+    let handles = &mut state.p2.handles;
+    if let Target::Body { number } = handles.get(this)?.target {
+        let room = handles.at::<OutgoingBody>(number)?.room();
+        let stream = handles.get_mut(this)?;
+        // Nobody listens any more.
+        stream.closed = room.is_none();
+        stream.permit = room.ok_or(StreamError::Closed)? as u64;
+        return Ok(stream.permit);
+    }
+    let stream = handles.get_mut(this)?;
     stream.permit = if stream.pending.is_empty() { PERMIT_BYTES } else { 0 };
     Ok(stream.permit)
 }
@@ -206,6 +224,14 @@ fn put_bytes(cx: &mut Cx<'_>, this: &Borrow<OutputStream>, bytes: &[u8]) -> Outc
     check(cx.state, this)?;
     let State { fds, console, p2, .. } = &mut *cx.state;
     let stream = p2.handles.get_mut(this)?;
+    if let Target::Body { number } = stream.target {
+        if let Err(code) = p2.handles.at_mut::<OutgoingBody>(number)?.write(bytes) {
+            p2.handles.get_mut(this)?.closed = true;
+            return Err(StreamError::of_body(&mut p2.handles, code)?.into());
+        }
+        cx.moved(bytes.len());
+        return Ok(());
+    }
     if let Err(error) = stream.put(fds, console, bytes) {
         stream.pending.clear();
         stream.error = Some(error);

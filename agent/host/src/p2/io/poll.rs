@@ -1,13 +1,14 @@
 //! `wasi:io/poll`: what a guest waits for.
 
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
 use super::{InputStream, OutputStream};
-use crate::fds::{Interest, Kind};
+use crate::fds::{Interest, Kind, Permits};
 use crate::p2::call::{Cx, Stop, Trap};
-use crate::p2::handles::Borrow;
+use crate::p2::handles::{Borrow, Handles};
+use crate::p2::http::{FutureResponse, FutureTrailers, IncomingBody, OutgoingBody};
 use crate::p2::sockets::{IncomingDatagrams, Lookup, OutgoingDatagrams, TcpSocket};
 use crate::state::State;
 
@@ -24,6 +25,11 @@ pub(in crate::p2) enum Pollable {
     Incoming(u32),
     Outgoing(u32),
     Lookup(u32),
+    Response(u32),
+    Trailers(u32),
+    // Those of bodies' streams: the bodies themselves.
+    Arriving(u32),
+    Leaving(u32),
 }
 
 /// What a pollable stands for right now.
@@ -31,7 +37,30 @@ pub(in crate::p2) enum Awaits {
     Nothing,
     Descriptor(u32, Interest),
     Until(Option<Instant>),
-    Lookup(u32),
+    /// What is asked itself.
+    Poll(Pollable),
+}
+
+impl Pollable {
+    /// Whether what no descriptor stands for has happened; if not, this task is woken when it has.
+    pub(in crate::p2) fn poll(self, handles: &mut Handles, permits: &mut Permits, cx: &mut Context<'_>) -> Poll<()> {
+        let polled = match self {
+            Self::Lookup(number) => handles.at_mut::<Lookup>(number).map(|lookup| lookup.poll(cx)),
+            Self::Response(number) => handles.at_mut::<FutureResponse>(number).map(|future| future.poll(permits, cx)),
+            Self::Trailers(number) => handles.at_mut::<FutureTrailers>(number).map(|future| future.poll(cx)),
+            Self::Arriving(number) => handles.at_mut::<IncomingBody>(number).map(|body| body.poll(cx)),
+            Self::Leaving(number) => handles.at::<OutgoingBody>(number).map(|body| body.poll_room(cx)),
+            Self::Always
+            | Self::Timer(_)
+            | Self::Input(_)
+            | Self::Output(_)
+            | Self::Tcp(_)
+            | Self::Incoming(_)
+            | Self::Outgoing(_) => Ok(Poll::Ready(())),
+        };
+        // What is not there any more is not waited for: the call that did is told why.
+        polled.unwrap_or(Poll::Ready(()))
+    }
 }
 
 pub(in crate::p2) fn ready(cx: &mut Cx<'_>, this: Borrow<Pollable>) -> Result<bool, Stop> {
@@ -71,7 +100,7 @@ pub(in crate::p2) fn await_ready(state: &mut State, pollable: Pollable) -> Resul
         Awaits::Descriptor(fd, interest) => state.wait.on.push((fd, interest)),
         Awaits::Until(Some(due)) => state.wait.until = Some(state.wait.until.map_or(due, |until| until.min(due))),
         Awaits::Until(None) => {}
-        Awaits::Lookup(number) => state.p2.waits_for.push(number),
+        Awaits::Poll(pollable) => state.p2.waits_for.push(pollable),
     }
     Ok(false)
 }
@@ -82,7 +111,7 @@ fn is_ready(state: &mut State, pollable: Pollable) -> Result<bool, Trap> {
     match awaits(state, pollable)? {
         Awaits::Nothing => Ok(true),
         Awaits::Until(due) => Ok(due.is_some_and(|due| due <= Instant::now())),
-        Awaits::Lookup(number) => Ok(state.p2.handles.at_mut::<Lookup>(number)?.poll(&mut cx).is_ready()),
+        Awaits::Poll(pollable) => Ok(pollable.poll(&mut state.p2.handles, &mut state.permits, &mut cx).is_ready()),
         Awaits::Descriptor(fd, interest) => {
             let Some(descriptor) = state.fds.get_mut(fd) else { return Ok(true) };
             match &mut descriptor.kind {
@@ -112,6 +141,10 @@ fn awaits(state: &mut State, pollable: Pollable) -> Result<Awaits, Trap> {
         Pollable::Tcp(number) => Ok(handles.at::<TcpSocket>(number)?.awaits()),
         Pollable::Incoming(number) => Ok(handles.at::<IncomingDatagrams>(number)?.awaits()),
         Pollable::Outgoing(number) => Ok(handles.at::<OutgoingDatagrams>(number)?.awaits()),
-        Pollable::Lookup(number) => Ok(Awaits::Lookup(number)),
+        Pollable::Lookup(_)
+        | Pollable::Response(_)
+        | Pollable::Trailers(_)
+        | Pollable::Arriving(_)
+        | Pollable::Leaving(_) => Ok(Awaits::Poll(pollable)),
     }
 }
