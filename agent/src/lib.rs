@@ -28,6 +28,8 @@ mod report;
 pub mod import;
 pub mod link;
 pub mod run;
+#[cfg(feature = "components")]
+mod serve;
 pub mod status;
 pub mod store;
 pub mod upgrade;

@@ -9,15 +9,17 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
-use dunlin_core::policy::Policy;
+use dunlin_core::{limits, policy::Policy, wire::Instances};
 use dunlin_host::{
-    Directory, Ended, Grants, Guest, Limits, Listener, Observer, Port, PortSocket, Program, Reach, Stdin, Stream,
+    Directory, Ended, Grants, Guest, Limits, Listener, Observer, Port, PortSocket, Program, Reach, Stdin, Stream, World,
 };
 use tokio::net::{TcpListener, UdpSocket};
 
 use crate::config::units::ByteSize;
+#[cfg(feature = "components")]
+use crate::serve;
 
 /// The exit code of a guest that ended by its own fault: as of a process that aborts.
 const FAULT: u8 = 134;
@@ -68,6 +70,15 @@ pub struct RunArgs {
     /// Let its listeners be non-blocking from the start: Go needs that, Rust's std must not have it
     #[arg(long)]
     nonblocking: bool,
+
+    /// Requests that a component for wasi:http/proxy answers at a time, by an instance each; they share its memory
+    #[arg(long, value_name = "COUNT", default_value_t = limits::INSTANCES,
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(limits::INSTANCES_MAX)))]
+    instances: u16,
+
+    /// Let its instances answer one request after the other: by default each has a fresh one
+    #[arg(long)]
+    keep_instances: bool,
 
     /// Arguments for the guest; those that begin with - go after --
     #[arg(value_name = "ARGS")]
@@ -163,11 +174,59 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
         directories: args.dir.into_iter().map(|DirArg(directory)| Directory { bytes_max, ..directory }).collect(),
         listeners,
         grants,
+        #[cfg(feature = "components")]
+        client: Some(Arc::new(serve::Outbound::new(crate::link::Tls::default()))),
         limits,
         observer: Box::new(Terminal),
         ..Guest::default()
     };
-    exit_code(&path, dunlin_host::run(&program, guest).await)
+    match program.world() {
+        World::Preview1 | World::Command => exit_code(&path, dunlin_host::run(&program, guest).await),
+        World::Http => {
+            let instances = Instances { max: args.instances, keep: args.keep_instances };
+            answer(program, guest, instances).await.with_context(|| path.display().to_string())
+        }
+    }
+}
+
+/// Answers requests with instances that are given what this guest is, until it cannot be started.
+#[cfg(feature = "components")]
+async fn answer(program: Program, guest: Guest, instances: Instances) -> anyhow::Result<u8> {
+    let Guest { args, env, directories, listeners, grants, client, limits, usage, .. } = guest;
+    ensure!(!listeners.is_empty(), "it answers HTTP requests: publish a port of its, as with -p 8080:80");
+    ensure!(grants.listen.is_empty(), "it answers HTTP requests, and gets no datagrams: publish no port with /udp");
+    ensure!(directories.is_empty(), "it answers HTTP requests, and such an app has no directories: leave out --dir");
+    let limits = Limits { memory_bytes: limits.memory_bytes / usize::from(instances.max), ..limits };
+    let counted = Arc::clone(&usage);
+    let serving = serve::Serving {
+        program,
+        instances: instances.max.into(),
+        keep: instances.keep,
+        gates: listeners.into_iter().map(|listener| listener.socket).collect(),
+        usage,
+        times: serve::Times::default(),
+        guest: Box::new(move || {
+            Ok(Guest {
+                args: args.clone(),
+                env: env.clone(),
+                grants: grants.clone(),
+                client: client.clone(),
+                limits: limits.clone(),
+                observer: Box::new(Terminal),
+                usage: Arc::clone(&counted),
+                ..Guest::default()
+            })
+        }),
+        accepting: Box::new(|| ()),
+        fault: Box::new(|why| eprintln!("dunlin: {why}")),
+    };
+    bail!(serve::serve(serving).await)
+}
+
+/// No module for it is compiled.
+#[cfg(not(feature = "components"))]
+async fn answer(_: Program, _: Guest, _: Instances) -> anyhow::Result<u8> {
+    bail!("this dunlin was built without the feature \"components\"")
 }
 
 fn exit_code(path: &Path, ended: Ended) -> anyhow::Result<u8> {

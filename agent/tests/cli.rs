@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use dunlin_guests::component::PLAIN_SERVER;
+use dunlin_guests::component::{HTTP_HELLO, PLAIN_SERVER};
 use dunlin_guests::{Artifact, ENV, EXIT, FILES, HELLO, OVERFLOW, PANIC, TRAP};
 
 fn dunlin(args: &[&str]) -> Output {
@@ -35,6 +35,7 @@ impl Drop for Killed {
 #[test]
 fn run_publishes_a_port() {
     answers(&HELLO, "hello: listening\n", "\r\n\r\nHello, WASM!");
+    answers_requests();
     answers(&PLAIN_SERVER, "listening on http://127.0.0.1:7878\n", "\r\n\r\nHello, world!\n");
 }
 
@@ -52,6 +53,39 @@ fn answers(server: &Artifact, ready: &str, end: &str) {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with(end), "{answer}");
+}
+
+/// A component that answers requests says nothing: it is asked until somebody answers.
+fn answers_requests() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let publish = format!("127.0.0.1:{port}:80");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+    let args = ["run", HTTP_HELLO.path, "-p", &publish, "--instances", "2", "--keep-instances"];
+    let mut child = Killed(command.args(args).spawn().unwrap());
+    let mut stream = loop {
+        assert_eq!(child.0.try_wait().unwrap(), None, "it ended");
+        match TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("\r\n\r\nHello, WASM!"), "{answer}");
+}
+
+#[test]
+fn what_answers_requests_is_told_what_it_cannot_have() {
+    for (args, why) in [
+        (&[][..], "publish a port of its, as with -p 8080:80"),
+        (&["-p", "127.0.0.1:0:80", "-p", "127.0.0.1:0:53/udp"], "publish no port with /udp"),
+        (&["-p", "127.0.0.1:0:80", "--dir", "/tmp::/data"], "leave out --dir"),
+    ] {
+        let output = run(&HTTP_HELLO, args);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(why), "{output:?}");
+    }
 }
 
 #[test]

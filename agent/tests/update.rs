@@ -17,10 +17,13 @@ use std::{
 
 use common::{Board, Fleet, Operator, broker, free_port, get, release, within};
 use dunlin_core::wire::{
-    Release, Start,
+    Instances, Release, Start, World,
     state::{AppState, DeviceState, Phase},
 };
-use dunlin_guests::{Artifact, ENV, HELLO, KEEP_ALIVE, SPIN, TRAP};
+use dunlin_guests::{
+    Artifact, ENV, HELLO, KEEP_ALIVE, SPIN, TRAP,
+    component::{HTTP_CHECKS, HTTP_HELLO},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -55,6 +58,17 @@ impl Scene {
         self.operator.release(&self.fleet, &release, guest.bytes).await;
         self.operator.plan(&self.fleet, &self.fleet.plan(self.sequence, &[&release])).await;
         release
+    }
+
+    /// Deploys the next release of a component that answers requests.
+    async fn deploy_http(&mut self, guest: &Artifact, change: impl FnOnce(&mut Release)) {
+        self.deploy(guest, |release| {
+            release.world = World::Http(Instances { max: 4, keep: false });
+            release.asks.memory_bytes = 8 << 20;
+            (release.trial_ms, release.drain_ms) = (0, 500);
+            change(release);
+        })
+        .await;
     }
 
     /// The next release, until it has taken over and is the good one.
@@ -199,6 +213,80 @@ async fn updates_under_load_drop_no_request() {
     println!("{updates} updates in {took:?}, {answers} answers meanwhile; the agent held {held} KiB at the end");
     assert_eq!(*seen.failures.lock().unwrap(), Vec::<String>::new());
     assert!(answers as u64 >= updates);
+}
+
+/// The board speaks HTTP, and a new release answers where the old one did; the old one's connections end in order.
+#[tokio::test]
+async fn updates_of_an_app_that_answers_requests_drop_none() {
+    let mut scene = Scene::new().await;
+    let (seen, port) = (Arc::new(Seen::default()), scene.port);
+    let clients: Vec<_> = (0..4)
+        .map(|client| {
+            let seen = Arc::clone(&seen);
+            tokio::spawn(async move {
+                let mut kept = Kept::new(port);
+                while !seen.over.load(Ordering::Relaxed) {
+                    let answer = if client % 2 == 0 { request(port).await } else { kept.request().await };
+                    seen.note(answer);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..10 {
+        scene.deploy_http(&HTTP_HELLO, |_| {}).await;
+        let expected = format!("{}.0.0", scene.sequence);
+        scene.board.app("it took over", |app| app.phase == Phase::Running && version(app) == expected).await;
+        let before = seen.answers.load(Ordering::Relaxed);
+        let answered = async {
+            while seen.answers.load(Ordering::Relaxed) < before + 4 {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(answered, Duration::from_secs(20)).await.expect("nobody is answered");
+    }
+    seen.over.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert_eq!(*seen.failures.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_request_that_fails_reverts_a_trial_and_is_told_afterwards() {
+    let mut scene = Scene::new().await;
+    scene.deploy_http(&HTTP_CHECKS, |release| release.trial_ms = 60_000).await;
+    scene.board.app("it is on trial", |app| app.phase == Phase::Trial).await;
+    assert!(ask_for(scene.port, "/panic").await.starts_with("HTTP/1.1 500 "));
+    let next = scene.reverted().await.next.unwrap();
+    let why = next.why.unwrap();
+    assert!(why.starts_with("GET /panic: aborted"), "{why}");
+    assert!(get(scene.port).await.contains("Hello, WASM!"), "the old one serves");
+
+    scene.deploy_http(&HTTP_CHECKS, |_| {}).await;
+    scene.board.app("it runs", |app| app.phase == Phase::Running && version(app) == "3.0.0").await;
+    assert!(ask_for(scene.port, "/unset").await.starts_with("HTTP/1.1 502 "));
+    let told =
+        |app: &AppState| app.phase == Phase::Running && app.why.as_deref() == Some("GET /unset: it gave no answer");
+    scene.board.app("it says so and runs on", told).await;
+}
+
+#[tokio::test]
+async fn a_module_for_another_world_than_was_signed_is_refused() {
+    let mut scene = Scene::new().await;
+    scene.deploy_http(&KEEP_ALIVE, |_| {}).await;
+    assert_eq!(scene.operator.refusal().await, "bad-module");
+    scene.deploy(&HTTP_HELLO, |release| release.world = World::Command).await;
+    assert_eq!(scene.operator.refusal().await, "bad-module");
+    assert!(get(scene.port).await.contains("Hello, WASM!"), "what ran goes on");
+}
+
+async fn ask_for(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }
 
 /// One request on a connection of its own.

@@ -243,3 +243,44 @@ pub const REFUSALS_AT_ONCE: u32 = 32;
 /// Refusals that it reports a second after that; the others are counted. Whoever floods a board with
 /// rubbish must not fill its log, its SD card and the broker as well.
 pub const REFUSALS_PER_SECOND: u32 = 1;
+
+/// Instances of an app that answers requests, where its author does not say: requests that it answers at a time.
+/// They share its memory, and four of them in the usual 16 MiB have 4 MiB each.
+pub const INSTANCES: u16 = 4;
+
+/// Instances that such an app may ask for: with 64 KiB each, the least that there is, they are 16 MiB.
+pub const INSTANCES_MAX: u16 = 256;
+
+/// Bytes of a request's head, and of the head of an answer to an app's own request. Servers take 8 to 64 KiB.
+pub const SERVE_HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// Header fields of a request, or of an answer to an app's own.
+pub const SERVE_HEADERS_MAX: usize = 100;
+
+/// Milliseconds in which a request's head has to come, from the end of the one before it on a kept connection.
+pub const SERVE_HEAD_MS: u64 = 30_000;
+
+/// Bytes of a request's body. It is never in memory as a whole; what is more is a file, and not for a board.
+pub const SERVE_BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Milliseconds from the time an instance has a request to the head of its answer.
+pub const SERVE_ANSWER_MS: u64 = 30_000;
+
+/// Milliseconds in which some part of a body has to go either way while an answer is under way: neither a guest that
+/// falls silent nor a client that stops to read keeps an instance for ever.
+pub const SERVE_SILENCE_MS: u64 = 30_000;
+
+/// Milliseconds that an instance may go on after all of its answer was said.
+pub const SERVE_AFTER_MS: u64 = 5_000;
+
+/// Connections to an app that are open at once. Those beyond wait in the kernel.
+pub const SERVE_CONNECTIONS_MAX: usize = 256;
+
+/// Milliseconds that a request waits for an instance before it is turned away.
+pub const SERVE_QUEUE_MS: u64 = 10_000;
+
+/// Seconds after which who was turned away is asked to come again.
+pub const SERVE_RETRY_S: u16 = 1;
+
+/// Milliseconds between two faults of an app's requests that its state tells. All are in its log.
+pub const SERVE_FAULTS_MS: u64 = 10_000;

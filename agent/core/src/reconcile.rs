@@ -197,7 +197,7 @@ fn step(assignment: &Assignment, policy: &Policy, actual: &Actual) -> Option<Act
     let checked = fits_order(release, &app, order).and_then(|()| check_granted(release, &digest, actual));
     let checked = checked.and_then(|()| match release.world {
         World::Agent => upgrade::admit(policy, actual.own.as_ref(), release, actual.narrow.contains(&digest)),
-        World::Preview1 | World::Command => Ok(()),
+        World::Preview1 | World::Command | World::Http(_) => Ok(()),
     });
     let setup = match checked.and_then(|()| admit(policy, release, assignment)) {
         Ok(setup) => setup,

@@ -86,6 +86,8 @@ pub struct Supervisor {
     unwell: u16,
     connections: usize,
     idle_at: Option<Moment>,
+    /// When something failed that it did for somebody, as was told last.
+    fault_at: Option<Moment>,
     effects: VecDeque<Effect>,
 }
 
@@ -112,6 +114,7 @@ impl Supervisor {
             unwell: 0,
             connections: 0,
             idle_at: None,
+            fault_at: None,
             effects: VecDeque::new(),
         };
         if supervisor.idle_ms.is_some() && !on_trial {
@@ -135,7 +138,7 @@ impl Supervisor {
         }
     }
 
-    /// Why it is not running, or why it was last restarted.
+    /// Why it is not running, why it was last restarted, or what went wrong last while it ran.
     pub fn why(&self) -> Option<&str> {
         self.why.as_deref()
     }
@@ -215,6 +218,24 @@ impl Supervisor {
         }
     }
 
+    /// It goes on, but something that it did for somebody failed by its own fault. On trial that is its end.
+    pub fn handle_fault(&mut self, why: String, now: Moment) {
+        match self.life {
+            Life::Trial { .. } => self.kill(why, now),
+            Life::Running { .. } if self.fault_at.is_none_or(|at| now.since(at) >= limits::SERVE_FAULTS_MS) => {
+                self.fault_at = Some(now);
+                self.why = Some(why);
+            }
+            // Before it is well its health check decides.
+            Life::Starting { .. }
+            | Life::Running { .. }
+            | Life::Asleep
+            | Life::BackingOff { .. }
+            | Life::Finished
+            | Life::Reverted => {}
+        }
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Moment) {
         match self.life {
@@ -229,9 +250,9 @@ impl Supervisor {
                 self.why = None;
                 self.sleep();
             }
-            Life::Running { since } if self.failures() > 0 && now.since(since) >= limits::WELL_AFTER_MS => {
+            Life::Running { since } if self.forgiven_at(since).is_some_and(|at| now >= at) => {
                 self.backoff.reset();
-                self.why = None;
+                (self.why, self.fault_at) = (None, None);
             }
             // One that is started on demand is started again only when it is wanted again.
             Life::BackingOff { until } if now >= until && self.idle_ms.is_some() => self.sleep(),
@@ -260,10 +281,7 @@ impl Supervisor {
             Life::Starting { until, .. } | Life::BackingOff { until } => Some(until),
             // While it is unwell the next look decides.
             Life::Trial { until } => (self.unwell == 0).then_some(until),
-            Life::Running { since } => {
-                let forgiven = (self.failures() > 0).then(|| since + limits::WELL_AFTER_MS);
-                forgiven.into_iter().chain(self.idle_at).min()
-            }
+            Life::Running { since } => self.forgiven_at(since).into_iter().chain(self.idle_at).min(),
             Life::Asleep | Life::Finished | Life::Reverted => None,
         };
         deadline.into_iter().chain(self.probe_at).min()
@@ -271,7 +289,7 @@ impl Supervisor {
 
     fn launch(&mut self, now: Moment) {
         self.life = Life::Starting { accepts: false, until: now + u64::from(self.health.start_ms) };
-        (self.well, self.unwell, self.connections) = (0, 0, 0);
+        (self.well, self.unwell, self.connections, self.fault_at) = (0, 0, 0, None);
         self.unwell_why = None;
         self.effects.push_back(Effect::Launch);
     }
@@ -311,6 +329,12 @@ impl Supervisor {
     fn run(&mut self, now: Moment) {
         self.life = Life::Running { since: now };
         self.idle_at = self.idle_from(now);
+    }
+
+    /// When what went wrong is forgotten: it has run since then, and did nothing wrong.
+    fn forgiven_at(&self, since: Moment) -> Option<Moment> {
+        let since = if self.failures() > 0 { Some(since) } else { None };
+        since.max(self.fault_at).map(|last| last + limits::WELL_AFTER_MS)
     }
 
     fn idle_from(&self, now: Moment) -> Option<Moment> {

@@ -11,8 +11,8 @@ use dunlin_core::{
     Code, limits,
     trust::{accept_plan, check_chunk, check_module, first_root, verify_release},
     wire::{
-        Assignment, Bitmap, Digest, Document, Envelope, Listen, Module, Mount, Plan, Probe, Protocol, Publish, Release,
-        ReleaseRole, Root, Sealed, Start, Term, World,
+        Assignment, Bitmap, Digest, Document, Envelope, Instances, Listen, Module, Mount, Plan, Probe, Protocol,
+        Publish, Release, ReleaseRole, Root, Sealed, Start, Term, World,
     },
 };
 
@@ -386,4 +386,29 @@ mod module {
 #[test]
 fn a_key_is_its_own_id() {
     assert_eq!(public(DEPLOY).to_string().parse(), Ok(public(DEPLOY)));
+}
+
+/// What an app that answers requests can't ask for: `release.world` says why.
+#[test]
+fn answering_requests() {
+    let max = usize::from(limits::INSTANCES_MAX);
+    let with = |max: usize, change: &dyn Fn(&mut Release)| {
+        let mut release = release("hello", 1);
+        release.world = World::Http(Instances { max: u16::try_from(max).unwrap(), keep: false });
+        change(&mut release);
+        release
+    };
+    takes_up_to(max, Code::Malformed, |max| with(max, &|_| {}));
+    assert_eq!(outcome(&with(0, &|_| {})), Some(Code::Malformed));
+    let changes: [&dyn Fn(&mut Release); 4] = [
+        &|release| release.asks.listen.clear(),
+        &|release| release.asks.listen[0].protocol = Protocol::Udp,
+        &|release| release.asks.data_bytes = 1,
+        &|release| release.asks.mounts = vec![Mount { name: name("media"), write: false }],
+    ];
+    for change in changes {
+        assert_eq!(outcome(&with(1, change)), Some(Code::Malformed));
+    }
+    let world = World::Http(Instances { max: 4, keep: true });
+    assert_eq!((world.memory_bytes(16), World::Command.memory_bytes(16)), (4, 16));
 }

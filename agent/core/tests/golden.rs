@@ -10,8 +10,8 @@ use common::{
 use dunlin_core::{
     Code, trust,
     wire::{
-        Bitmap, Digest, Document, Envelope, Listen, Mount, Plan, Probe, Protocol, Publish, Release, ReleaseRole,
-        Restart, Rollout, Root, Sealed, SealingKey, Selector, Share, Start, Term, Timestamp,
+        Bitmap, Digest, Document, Envelope, Instances, Listen, Mount, Plan, Probe, Protocol, Publish, Release,
+        ReleaseRole, Restart, Rollout, Root, Sealed, SealingKey, Selector, Share, Start, Term, Timestamp, World,
         bundle::{Frame, MAGIC},
         plan::Labels,
         state::{AppState, DeviceState, Event, NextState, Phase, PlanState, Refused, What},
@@ -92,6 +92,18 @@ fn root() {
 #[test]
 fn release_() {
     both_ways(&full_release(), "golden/release.hex");
+}
+
+/// The same for an app that answers requests: only its world is spelled otherwise.
+#[test]
+fn release_for_http() {
+    let mut release = full_release();
+    release.asks.listen.retain(|listen| listen.protocol == Protocol::Tcp);
+    (release.asks.data_bytes, release.asks.mounts) = (0, Vec::new());
+    release.world = World::Http(Instances { max: 300, keep: true });
+    assert!(release.check().unwrap_err().sentence.contains("300 instances"));
+    release.world = World::Http(Instances { max: 200, keep: true });
+    both_ways(&release, "golden/release-http.hex");
 }
 
 #[test]

@@ -467,3 +467,30 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_request_that_fails_ends_a_trial_and_is_told_of_what_runs() {
+    let mut world = World::with(Course::Trial, Probe::Up, Restart::Always);
+    world.supervisor.handle_accepting(world.now);
+    assert_eq!(world.supervisor.phase(), Phase::Trial);
+    world.supervisor.handle_fault("GET /: it trapped".into(), world.now);
+    assert_eq!((world.supervisor.phase(), world.supervisor.why()), (Phase::Reverted, Some("GET /: it trapped")));
+
+    let mut world = World::new(Probe::Up, Restart::Always);
+    world.supervisor.handle_fault("before it is well".into(), world.now);
+    assert_eq!(world.supervisor.why(), None);
+    world.supervisor.handle_accepting(world.now);
+    world.supervisor.handle_fault("first".into(), world.now);
+    assert_eq!((world.supervisor.phase(), world.supervisor.why()), (Phase::Running, Some("first")));
+    // Who can make it fail can't make its state change all the time.
+    let soon = world.now + (limits::SERVE_FAULTS_MS - 1);
+    world.supervisor.handle_fault("second".into(), soon);
+    assert_eq!(world.supervisor.why(), Some("first"));
+    let later = world.now + limits::SERVE_FAULTS_MS;
+    world.supervisor.handle_fault("third".into(), later);
+    assert_eq!((world.supervisor.why(), world.supervisor.failures()), (Some("third"), 0));
+    let forgiven = later + limits::WELL_AFTER_MS;
+    assert_eq!(world.supervisor.poll_timeout(), Some(forgiven));
+    world.supervisor.handle_timeout(forgiven);
+    assert_eq!((world.supervisor.why(), world.supervisor.poll_timeout()), (None, None));
+}

@@ -42,6 +42,7 @@ pub(crate) fn parse(source: &Source<'_>) -> Result<App> {
         return Err(source.at(raw.target.span(), what));
     }
     Ok(App {
+        instances: None,
         name,
         version: raw.version,
         module: source.path.parent().unwrap_or(Path::new("")).join(raw.program),

@@ -11,8 +11,8 @@ use dunlin::config::units::{ByteSize, Span};
 use dunlin_core::{
     limits,
     wire::{
-        AppName, Asks, EnvName, Health, Listen, Mount, Probe, Protocol, Reach, Restart, Start, TopicName, Version,
-        release::check_url,
+        AppName, Asks, EnvName, Health, Instances, Listen, Mount, Probe, Protocol, Reach, Restart, Start, TopicName,
+        Version, release::check_url,
     },
 };
 use serde::{Deserialize, Deserializer, de};
@@ -29,6 +29,8 @@ pub(crate) struct App {
     pub(crate) version: Version,
     /// Where its module is.
     pub(crate) module: PathBuf,
+    /// How it is kept, if it answers requests and says so.
+    pub(crate) instances: Option<Instances>,
     /// What it asks of a board.
     pub(crate) asks: Asks,
     /// How to tell that it is well.
@@ -91,6 +93,15 @@ struct Raw {
     #[serde(default)]
     urls: Vec<Spanned<String>>,
     health: Option<Spanned<RawHealth>>,
+    http: Option<RawHttp>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawHttp {
+    instances: Option<Spanned<u16>>,
+    #[serde(default)]
+    keep_instances: bool,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -229,6 +240,7 @@ impl App {
             name: raw.name,
             version: raw.version,
             module,
+            instances: raw.http.as_ref().map(|http| instances(http, &source)).transpose()?,
             asks,
             health,
             restart: match raw.restart {
@@ -246,6 +258,16 @@ impl App {
     /// The bytes of its module.
     pub(crate) fn read_module(&self) -> Result<Vec<u8>> {
         files::read(&self.module).context("the module that app.toml names")
+    }
+}
+
+fn instances(http: &RawHttp, source: &Source<'_>) -> Result<Instances> {
+    let usual = Instances { keep: http.keep_instances, ..Instances::default() };
+    let Some(max) = &http.instances else { return Ok(usual) };
+    let allowed = 1..=limits::INSTANCES_MAX;
+    match allowed.contains(max.get_ref()) {
+        true => Ok(Instances { max: *max.get_ref(), ..usual }),
+        false => Err(source.at(max.span(), format_args!("{} instances, not {allowed:?}", max.get_ref()))),
     }
 }
 

@@ -163,7 +163,7 @@ fn signed<D: Document>(bytes: &[u8], outcome: Option<Result<(), dunlin_core::Ref
 }
 
 fn look_at_module(wasm: &[u8]) -> Result<Module> {
-    let outcome = module::check(wasm, 0);
+    let outcome = module::check(wasm, 0, None);
     Ok(Module {
         sha256: Digest::of(wasm),
         bytes: wasm.len() as u64,

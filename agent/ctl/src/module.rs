@@ -1,26 +1,41 @@
 //! Modules, before they are signed: whether a board could run them, and what they declare.
 
 use anyhow::{Context, Result, ensure};
-use dunlin_core::{limits, wire::World};
-use dunlin_host::{Limits, Program};
+use dunlin_core::{
+    limits,
+    wire::{Instances, World},
+};
+use dunlin_host::{self as host, Limits, Program};
 use serde::Serialize;
 use wasmparser::{Encoding, ExternalKind, Parser, Payload, TypeRef};
 
 /// Holds if a board can run this module with this much memory.
 ///
 /// The same compiler as on the board looks at it, so what passes here is not refused there.
-pub(crate) fn check(wasm: &[u8], memory_bytes: u64) -> Result<()> {
+pub(crate) fn check(wasm: &[u8], memory_bytes: u64, instances: Option<Instances>) -> Result<()> {
     let max = limits::MODULE_BYTES_MAX;
     ensure!(wasm.len() as u64 <= max, "{} bytes, more than the {max} that a module may have", wasm.len());
     let memory_bytes = if memory_bytes == 0 { limits::GUEST_MEMORY_BYTES } else { memory_bytes };
-    let memory_bytes = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
+    let world = world(wasm, instances)?;
+    let memory_bytes = usize::try_from(world.memory_bytes(memory_bytes)).unwrap_or(usize::MAX);
     Program::compile(wasm, &Limits { memory_bytes, ..Limits::default() })?;
     Ok(())
 }
 
-/// The world that a module is for.
-pub(crate) fn world(wasm: &[u8]) -> World {
-    if Parser::is_component(wasm) { World::Command } else { World::Preview1 }
+/// The world that a module is for, as boards see it; how many instances are only said of one that answers requests.
+pub(crate) fn world(wasm: &[u8], instances: Option<Instances>) -> Result<World> {
+    // How much memory it declares is looked at elsewhere.
+    let program = Program::compile(wasm, &Limits { memory_bytes: usize::MAX, ..Limits::default() })?;
+    let world = match program.world() {
+        host::World::Preview1 => World::Preview1,
+        host::World::Command => World::Command,
+        host::World::Http => return Ok(World::Http(instances.unwrap_or_default())),
+    };
+    ensure!(
+        instances.is_none(),
+        "app.toml has [http], and the module answers no HTTP requests: it does not export wasi:http/incoming-handler"
+    );
+    Ok(world)
 }
 
 /// What a module declares.

@@ -73,7 +73,7 @@ fn checked_module(app: &App) -> Result<Vec<u8>> {
 pub(crate) fn check_module(wasm: &[u8], app: &App, path: &Path) -> Result<()> {
     let checked = match app.name.agent_target() {
         Some(target) => agent::check(wasm, target),
-        None => module::check(wasm, app.asks.memory_bytes),
+        None => module::check(wasm, app.asks.memory_bytes, app.instances),
     };
     checked.with_context(|| path.display().to_string())
 }
@@ -127,12 +127,16 @@ fn draft(
     chunk_bytes: u32,
     plan: Option<&Verified<dunlin_core::wire::Plan>>,
 ) -> Result<(Record, bool)> {
+    let world = match app.name.agent_target() {
+        Some(_) => World::Agent,
+        None => module::world(wasm, app.instances)?,
+    };
     let make = |counter, chunk_bytes| Release {
         app: app.name.clone(),
         counter,
         version: app.version.clone(),
         module: Module::describe(wasm, chunk_bytes),
-        world: if app.name.agent_target().is_some() { World::Agent } else { module::world(wasm) },
+        world,
         asks: app.asks.clone(),
         health: app.health.clone(),
         restart: app.restart,

@@ -146,6 +146,15 @@ fn a_package_that_asks_for_it_is_built_as_a_component() {
 }
 
 #[test]
+fn a_package_that_answers_requests_is_served() {
+    let (port, package) = (free_port(), hello().with_file_name("http-hello"));
+    let mut dev = Dev::start(&package, &["-p", &format!("{port}:80")]);
+    dev.says(&format!("http://127.0.0.1:{port}/"));
+    assert_eq!(get(port).as_deref(), Some("Hello, WASM!"));
+    dev.ends();
+}
+
+#[test]
 fn a_change_is_built_and_deployed_and_a_mistake_stops_nothing() {
     let (package, port) = (copy_of_hello(), free_port());
     let source = package.path().join("src/main.rs");

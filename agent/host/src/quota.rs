@@ -147,15 +147,18 @@ impl Usage {
         self.disk_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn received(&self, bytes: usize) {
+    /// Counts bytes that came to the guest on a connection that somebody else accepted for it.
+    pub fn received(&self, bytes: usize) {
         self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn sent(&self, bytes: usize) {
+    /// Counts bytes that the guest sent on such a connection.
+    pub fn sent(&self, bytes: usize) {
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn answered_http(&self) {
+    /// Counts an answer in HTTP.
+    pub fn answered_http(&self) {
         self.http_answers.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -32,7 +32,7 @@ pub async fn run(program: &Program, guest: Guest) -> Ended {
     if program.world() == World::Http {
         return run.fault(FaultKind::Setup("it answers HTTP requests, and is no program to run".to_owned()));
     }
-    match run.limited(async |run| run.to_its_end().await).await {
+    match run.limited(async |run| run.whole().await).await {
         Ok(code) => Ended::Exited(code),
         Err(ended) => ended,
     }
@@ -85,7 +85,7 @@ impl Run {
     }
 
     /// Runs the program; its exit code.
-    async fn to_its_end(&mut self) -> Result<u32, Error> {
+    async fn whole(&mut self) -> Result<u32, Error> {
         let Some((run, after)) = self.start().await? else { return Ok(0) };
         let mut failed = [Val::I32(0)];
         self.call(run, &[], &mut failed).await?;

@@ -67,6 +67,12 @@ impl Doors {
         (listeners, ports)
     }
 
+    /// Where its listeners lead, for who accepts in its place.
+    #[cfg(feature = "components")]
+    pub(super) fn gates(&self) -> Vec<Gate> {
+        self.0.iter().filter_map(|door| door.gate.clone()).collect()
+    }
+
     /// Where the guest's TCP port is to be looked at.
     pub(super) fn address(&self, guest: u16) -> Option<SocketAddr> {
         let door = self.0.iter().find(|door| door.listen.guest == guest && door.listen.protocol == Protocol::Tcp);

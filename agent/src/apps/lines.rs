@@ -36,6 +36,7 @@ impl Tail {
 }
 
 /// Who hears of a run.
+#[derive(Clone)]
 pub(super) struct Heard {
     pub(super) watch: Arc<dyn Watch>,
     pub(super) accepting: Arc<Notify>,
@@ -45,40 +46,52 @@ pub(super) struct Heard {
 
 /// Watches one run of a guest.
 pub(super) struct Lines {
-    app: AppName,
-    to: Heard,
-    clock: Clock,
-    bucket: Bucket,
-    dropped: u64,
+    paper: Paper,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-impl Lines {
+/// Where an app's lines go, at a bounded rate. All instances of an app share one.
+#[derive(Clone)]
+pub(super) struct Paper {
+    app: AppName,
+    to: Heard,
+    clock: Clock,
+    rate: Arc<Mutex<Rate>>,
+}
+
+struct Rate {
+    bucket: Bucket,
+    dropped: u64,
+}
+
+impl Paper {
     pub(super) fn new(app: AppName, to: Heard, clock: Clock) -> Self {
         let bucket = Bucket::new(LINES_AT_ONCE, LINES_PER_SECOND, clock.now());
-        Self { app, to, clock, bucket, dropped: 0, stdout: Vec::new(), stderr: Vec::new() }
+        Self { app, to, clock, rate: Arc::new(Mutex::new(Rate { bucket, dropped: 0 })) }
     }
 
-    fn line(&mut self, stream: Stream, line: &[u8]) {
-        if !self.bucket.take(self.clock.now()) {
-            self.dropped += 1;
-            return;
-        }
-        self.say_dropped();
+    pub(super) fn line(&self, stream: Stream, line: &[u8]) {
+        let dropped = {
+            let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+            if !rate.bucket.take(self.clock.now()) {
+                rate.dropped += 1;
+                return;
+            }
+            std::mem::take(&mut rate.dropped)
+        };
+        self.say_dropped(dropped);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = String::from_utf8_lossy(line);
         self.to.tail.push(&line);
         self.say(stream, &line);
     }
-}
 
-impl Lines {
     /// Says how many lines were dropped since the last one that was not.
-    fn say_dropped(&mut self) {
-        if self.dropped > 0 {
-            let sentence = format!("({} lines dropped: more than {LINES_PER_SECOND} a second)", self.dropped);
-            self.to.record.dropped(std::mem::take(&mut self.dropped));
+    fn say_dropped(&self, dropped: u64) {
+        if dropped > 0 {
+            let sentence = format!("({dropped} lines dropped: more than {LINES_PER_SECOND} a second)");
+            self.to.record.dropped(dropped);
             self.say(Stream::Stderr, &sentence);
         }
     }
@@ -86,6 +99,17 @@ impl Lines {
     fn say(&self, stream: Stream, line: &str) {
         self.to.record.line(stream, line);
         self.to.watch.line(&self.app, stream, line);
+    }
+
+    fn say_all_dropped(&self) {
+        let dropped = std::mem::take(&mut self.rate.lock().unwrap_or_else(PoisonError::into_inner).dropped);
+        self.say_dropped(dropped);
+    }
+}
+
+impl Lines {
+    pub(super) fn new(paper: Paper) -> Self {
+        Self { paper, stdout: Vec::new(), stderr: Vec::new() }
     }
 }
 
@@ -99,15 +123,15 @@ impl Observer for Lines {
         while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
             begun.extend_from_slice(&rest[..at]);
             rest = &rest[at + 1..];
-            begun.chunks(LINE_BYTES_MAX).for_each(|piece| self.line(stream, piece));
+            begun.chunks(LINE_BYTES_MAX).for_each(|piece| self.paper.line(stream, piece));
             if begun.is_empty() {
-                self.line(stream, b"");
+                self.paper.line(stream, b"");
             }
             begun.clear();
         }
         begun.extend_from_slice(rest);
         while begun.len() >= LINE_BYTES_MAX {
-            self.line(stream, &begun[..LINE_BYTES_MAX]);
+            self.paper.line(stream, &begun[..LINE_BYTES_MAX]);
             begun.drain(..LINE_BYTES_MAX);
         }
         match stream {
@@ -117,7 +141,7 @@ impl Observer for Lines {
     }
 
     fn accepting(&mut self) {
-        self.to.accepting.notify_one();
+        self.paper.to.accepting.notify_one();
     }
 }
 
@@ -127,10 +151,10 @@ impl Drop for Lines {
         let rests = [std::mem::take(&mut self.stdout), std::mem::take(&mut self.stderr)];
         for (stream, rest) in [Stream::Stdout, Stream::Stderr].into_iter().zip(rests) {
             if !rest.is_empty() {
-                self.line(stream, &rest);
+                self.paper.line(stream, &rest);
             }
         }
-        self.say_dropped();
+        self.paper.say_all_dropped();
     }
 }
 
@@ -152,7 +176,7 @@ mod tests {
         let seen = Arc::new(Seen::default());
         let to =
             Heard { watch: seen.clone(), accepting: Arc::default(), tail: Tail::default(), record: Record::default() };
-        let mut lines = Lines::new("a".parse().unwrap(), to, Clock::start());
+        let mut lines = Lines::new(Paper::new("a".parse().unwrap(), to, Clock::start()));
         writes.iter().for_each(|bytes| lines.output(Stream::Stdout, bytes));
         drop(lines);
         let lines = seen.0.lock().unwrap();

@@ -7,7 +7,7 @@ use dunlin_core::{
     trust::check_module,
     wire::{Digest, World},
 };
-use dunlin_host::Program;
+use dunlin_host::{self as host, Program};
 
 use super::{Spec, limits};
 use crate::Failure;
@@ -50,11 +50,17 @@ pub(crate) fn load(spec: &Spec) -> Result<Program, NotLoaded> {
         let sentence = format!("{} {}: {why}", release.app, release.version);
         NotLoaded::Refused(Refusal::new(Code::BadModule, sentence))
     };
-    let program =
-        Program::compile(&bytes, &limits(setup.memory_bytes)).map_err(|rejected| refused(rejected.to_string()))?;
-    let world = if program.is_component() { World::Command } else { World::Preview1 };
-    if world != release.world {
-        return Err(refused(format!("signed for the world {:?}, and its module is for {world:?}", release.world)));
+    let limits = limits(release.world, setup.memory_bytes);
+    let program = Program::compile(&bytes, &limits).map_err(|rejected| refused(rejected.to_string()))?;
+    let is_same = match (release.world, program.world()) {
+        (World::Preview1, host::World::Preview1)
+        | (World::Command, host::World::Command)
+        | (World::Http(_), host::World::Http) => true,
+        (World::Preview1 | World::Command | World::Http(_) | World::Agent, _) => false,
+    };
+    if !is_same {
+        let (signed, is) = (release.world, program.world());
+        return Err(refused(format!("signed for the world {signed:?}, and its module is for {is:?}")));
     }
     Ok(program)
 }

@@ -22,7 +22,7 @@ use dunlin_core::{
     policy::Setup,
     reconcile::{Last, Ran},
     trust::Verified,
-    wire::{AppName, Protocol, Release, ReleaseRef, Start, TopicName, state::Phase},
+    wire::{AppName, Protocol, Release, ReleaseRef, Start, TopicName, World, state::Phase},
 };
 use dunlin_host::{Limits, Program, Reach};
 use tokio::{
@@ -32,6 +32,8 @@ use tokio::{
 };
 
 use crate::agent::Watch;
+#[cfg(feature = "components")]
+use crate::serve::Outbound;
 pub(crate) use board::{Board, reach};
 pub(crate) use load::{NotLoaded, load};
 use messages::Messages;
@@ -117,6 +119,9 @@ pub(crate) struct Surroundings {
     pub(crate) outgoing: mpsc::UnboundedSender<Outgoing>,
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) records: Records,
+    /// Performs the requests of apps.
+    #[cfg(feature = "components")]
+    pub(crate) outbound: Arc<Outbound>,
     pub(crate) clock: Clock,
 }
 
@@ -187,7 +192,8 @@ impl App {
     }
 }
 
-/// What a guest with this much memory may use.
-pub(crate) fn limits(memory_bytes: u64) -> Limits {
+/// What a guest for this world may use, of an app with this much memory.
+pub(crate) fn limits(world: World, memory_bytes: u64) -> Limits {
+    let memory_bytes = world.memory_bytes(memory_bytes);
     Limits { memory_bytes: usize::try_from(memory_bytes).unwrap_or(usize::MAX), ..Limits::default() }
 }

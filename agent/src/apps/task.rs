@@ -6,21 +6,23 @@ use dunlin_core::{
     limits::LAST_CALL_MS,
     supervise,
     supervise::{Effect, Supervisor},
-    wire::{Probe, Start},
+    wire::{Instances, Probe, Start, World},
 };
-use dunlin_host::{Ended, Grants, Guest, Program, Usage};
-use tokio::sync::{Notify, oneshot};
+use dunlin_host::{Ended, Grants, Guest, Program, Stream, Usage};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     Report, Said, Spec, Status, Surroundings,
     doors::Doors,
     limits,
-    lines::{Heard, Lines, Tail},
+    lines::{Heard, Lines, Paper, Tail},
     load::load,
     messages::Messages,
     probe,
     record::{Counted, Record},
 };
+#[cfg(feature = "components")]
+use crate::serve::{Serving, Times, serve};
 
 type Run = Pin<Box<dyn Future<Output = supervise::Ended> + Send>>;
 type Look = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -48,7 +50,12 @@ pub(super) struct Task {
     look: Option<Look>,
     knock: Option<Knock>,
     tail: Tail,
+    /// What went wrong with requests that it answers.
+    faults: Option<mpsc::Receiver<String>>,
 }
+
+/// Faults that the task has not heard of yet. What is more is in the app's log.
+const FAULTS_WAITING_MAX: usize = 8;
 
 impl Task {
     pub(super) fn new(
@@ -81,6 +88,7 @@ impl Task {
             look: None,
             knock: None,
             tail: Tail::default(),
+            faults: None,
         }
     }
 
@@ -119,6 +127,7 @@ impl Task {
                     self.knock = None;
                     self.supervisor.handle_wanted(self.around.clock.now());
                 }
+                Some(why) = next(&mut self.faults) => self.supervisor.handle_fault(why, self.around.clock.now()),
                 () = self.accepting.notified() => self.supervisor.handle_accepting(self.around.clock.now()),
                 () = connections => {
                     self.connections = self.usage.connections_open();
@@ -165,12 +174,65 @@ impl Task {
         if !doors.accepts() {
             self.accepting.notify_one();
         }
-        let guest = self.guest(&doors)?;
+        self.guest = Some(match self.spec.release.world {
+            World::Http(instances) => self.serve(program, instances, &doors)?,
+            World::Preview1 | World::Command | World::Agent => {
+                let guest = self.guest(&doors)?;
+                Box::pin(async move { ended(dunlin_host::run(&program, guest).await) })
+            }
+        });
         let after_failure = self.supervisor.has_failed() || self.supervisor.failures() > 0;
         self.counted = Some(self.record.start(Arc::clone(&self.usage), after_failure));
         self.doors = Some(doors);
-        self.guest = Some(Box::pin(async move { ended(dunlin_host::run(&program, guest).await) }));
         Ok(())
+    }
+
+    /// Answers requests, until it cannot be started any more.
+    #[cfg(feature = "components")]
+    fn serve(&mut self, program: Program, instances: Instances, doors: &Doors) -> Result<Run, String> {
+        let (app, setup) = (&self.spec.release.app, &self.spec.setup);
+        // What is opened for it is opened once, and not for each request.
+        let guest = self.guest(doors)?;
+        let (args, env, grants, limits) = (guest.args, guest.env, guest.grants, guest.limits);
+        let (usage, client, ready) = (Arc::clone(&self.usage), guest.client, Arc::clone(&self.accepting));
+        let paper = self.paper();
+        let lines = paper.clone();
+        let (told, faults) = mpsc::channel(FAULTS_WAITING_MAX);
+        self.faults = Some(faults);
+        tracing::debug!(%app, instances = instances.max, memory = setup.memory_bytes, "answers requests");
+        let serving = Serving {
+            program,
+            instances: instances.max.into(),
+            keep: instances.keep,
+            gates: doors.gates(),
+            usage: Arc::clone(&usage),
+            times: Times::default(),
+            guest: Box::new(move || {
+                Ok(Guest {
+                    args: args.clone(),
+                    env: env.clone(),
+                    grants: grants.clone(),
+                    client: client.clone(),
+                    limits: limits.clone(),
+                    observer: Box::new(Lines::new(lines.clone())),
+                    usage: Arc::clone(&usage),
+                    ..Guest::default()
+                })
+            }),
+            accepting: Box::new(move || ready.notify_one()),
+            fault: Box::new(move |why| {
+                paper.line(Stream::Stderr, why.as_bytes());
+                // The task has heard of others then.
+                let _ = told.try_send(why);
+            }),
+        };
+        Ok(Box::pin(async move { supervise::Ended { well: false, why: serve(serving).await } }))
+    }
+
+    /// No module for it passes the loading of it.
+    #[cfg(not(feature = "components"))]
+    fn serve(&mut self, _: Program, _: Instances, _: &Doors) -> Result<Run, String> {
+        Err("this agent was built without the feature \"components\"".into())
     }
 
     /// Gives back what a guest costs, but for the port that somebody may knock at.
@@ -184,13 +246,7 @@ impl Task {
         let app = &self.spec.release.app;
         let (listeners, listen) = doors.give();
         let (connect, within) = (self.spec.reach.clone(), self.around.board.within.clone());
-        let to = Heard {
-            watch: Arc::clone(&self.around.watch),
-            accepting: Arc::clone(&self.accepting),
-            tail: self.tail.clone(),
-            record: self.record.clone(),
-        };
-        let lines = Lines::new(app.clone(), to, self.around.clock);
+        let lines = Lines::new(self.paper());
         Ok(Guest {
             args: [app.to_string()].into_iter().chain(setup.args.iter().cloned()).collect(),
             env: self.around.board.environment(app, setup)?,
@@ -198,11 +254,23 @@ impl Task {
             listeners,
             grants: Grants { connect, within, resolve: setup.resolve, listen },
             bus: self.messages.bus(),
-            limits: limits(setup.memory_bytes),
+            #[cfg(feature = "components")]
+            client: Some(Arc::clone(&self.around.outbound) as Arc<_>),
+            limits: limits(self.spec.release.world, setup.memory_bytes),
             observer: Box::new(lines),
             usage: Arc::clone(&self.usage),
             ..Guest::default()
         })
+    }
+
+    fn paper(&self) -> Paper {
+        let to = Heard {
+            watch: Arc::clone(&self.around.watch),
+            accepting: Arc::clone(&self.accepting),
+            tail: self.tail.clone(),
+            record: self.record.clone(),
+        };
+        Paper::new(self.spec.release.app.clone(), to, self.around.clock)
     }
 
     /// A look at the guest; nothing if its health is that it stays up.
@@ -257,6 +325,13 @@ impl Task {
         let (app, ran) = (self.spec.release.app.clone(), self.spec.ran);
         // The driver is gone only when this task is about to be.
         let _ = self.around.reports.send(Report { app, ran, said });
+    }
+}
+
+async fn next(faults: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
+    match faults {
+        Some(faults) => faults.recv().await,
+        None => pending().await,
     }
 }
 

@@ -187,7 +187,7 @@ impl Driver {
             asked: BTreeMap::new(),
             ask_at: None,
             fetches: BTreeMap::new(),
-            downloads: Downloads::new(config.http),
+            downloads: Downloads::new(config.http.clone()),
             finishing: BTreeSet::new(),
             apps: BTreeMap::new(),
             trials: BTreeMap::new(),
@@ -200,6 +200,8 @@ impl Driver {
                 outgoing: outgoing_in,
                 watch,
                 records,
+                #[cfg(feature = "components")]
+                outbound: Arc::new(crate::serve::Outbound::new(config.http)),
                 clock,
             },
             reports,

@@ -15,11 +15,11 @@ pub(crate) fn request(request: &IncomingRequest, answer: ResponseOutparam) {
     assert!(matches!(request.scheme(), Some(Scheme::Http)));
     // What was about the connection was not for the guest.
     assert!(!headers.has("host") && !headers.has("connection"));
-    let method = match request.method() {
-        Method::Get => "GET".to_owned(),
-        Method::Post => "POST".to_owned(),
-        Method::Other(name) => name,
-        other => format!("{other:?}"),
+    let method = if let Method::Other(name) = request.method() {
+        name
+    } else {
+        let name = format!("{:?}", request.method());
+        name.trim_start_matches("Method::").to_ascii_uppercase()
     };
     let mut text = format!("{method} {}\n", request.authority().unwrap());
     for (name, value) in headers.entries() {

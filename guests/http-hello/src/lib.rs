@@ -9,15 +9,19 @@ wasip2::http::proxy::export!(Hello);
 
 struct Hello;
 
+const GREETING: &str = "Hello, WASM!";
+
 impl Guest for Hello {
     fn handle(_: IncomingRequest, answer: ResponseOutparam) {
-        let Ok(headers) = Fields::from_list(&[("content-type".to_owned(), b"text/plain".to_vec())]) else { return };
+        let fields = [("content-type", "text/plain".to_owned()), ("content-length", GREETING.len().to_string())];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.into_bytes()));
+        let Ok(headers) = Fields::from_list(&fields) else { return };
         let response = OutgoingResponse::new(headers);
         let Ok(body) = response.body() else { return };
         ResponseOutparam::set(answer, Ok(response));
         // Whoever asked may have left: then nobody misses the rest.
         if let Ok(mut out) = body.write() {
-            let _ = out.write_all(b"Hello, WASM!");
+            let _ = out.write_all(GREETING.as_bytes());
         }
         let _ = OutgoingBody::finish(body, None);
     }

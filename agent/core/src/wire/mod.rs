@@ -27,7 +27,7 @@ pub use digest::{Digest, PublicKey, SealingKey};
 pub use envelope::{Envelope, Kind, Signature};
 pub use name::{AppName, DeviceId, EnvName, FleetName, LabelKey, LabelValue, MountName, Reach, TopicName, Version};
 pub use plan::{Assignment, Plan, Publish, ReleaseRef, Selector, Term};
-pub use release::{Asks, Health, Listen, Module, Mount, Probe, Protocol, Release, Restart, Start, World};
+pub use release::{Asks, Health, Instances, Listen, Module, Mount, Probe, Protocol, Release, Restart, Start, World};
 pub use rollout::{Rollout, Share};
 pub use root::{Floor, ReleaseRole, Role, Root};
 pub use sealed::Sealed;

@@ -60,6 +60,48 @@ pub enum World {
     Command,
     /// The agent's own program for the target triple in the app's name, and no guest at all.
     Agent,
+    /// A component that exports `wasi:http/incoming-handler` and imports what the world `wasi:http/proxy` of
+    /// WASI 0.2 offers. The board speaks HTTP on its ports.
+    Http(Instances),
+}
+
+/// How an app that answers requests is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instances {
+    /// Requests that are answered at a time, by an instance each. They share the app's memory equally.
+    pub max: u16,
+    /// Whether an instance answers one request after the other. Else each request has a fresh one.
+    pub keep: bool,
+}
+
+impl World {
+    /// Bytes of linear memory that one instance may have of an app's.
+    pub fn memory_bytes(self, memory_bytes: u64) -> u64 {
+        match self {
+            Self::Preview1 | Self::Command | Self::Agent => memory_bytes,
+            Self::Http(instances) => memory_bytes / u64::from(instances.max.max(1)),
+        }
+    }
+
+    fn check(self, asks: &Asks) -> Result<(), Refusal> {
+        let Self::Http(instances) = self else { return Ok(()) };
+        let allowed = 1..=limits::INSTANCES_MAX;
+        ensure!(allowed.contains(&instances.max), Malformed, "{} instances, not {allowed:?}", instances.max);
+        ensure!(!asks.listen.is_empty(), Malformed, "it answers HTTP requests, and listens on no port");
+        let datagrams = asks.listen.iter().any(|listen| listen.protocol == Protocol::Udp);
+        ensure!(!datagrams, Malformed, "it answers HTTP requests, and listens for datagrams");
+        // Instances side by side could not be held to one limit of what is in a directory.
+        let directories = asks.data_bytes > 0 || !asks.mounts.is_empty();
+        ensure!(!directories, Malformed, "it answers HTTP requests, and such an app has no directories");
+        Ok(())
+    }
+}
+
+impl Default for Instances {
+    /// A fresh one for each request: none sees what another one left, and what one leaks is gone with it.
+    fn default() -> Self {
+        Self { max: limits::INSTANCES, keep: false }
+    }
 }
 
 /// What a release asks for. The deploy's configuration fills in values, the device's policy bounds them.
@@ -275,6 +317,7 @@ impl Document for Release {
         asks.args.iter().try_for_each(|arg| check_text(arg, "an argument"))?;
         let (memory, max) = (asks.memory_bytes, limits::GUEST_MEMORY_BYTES_MAX);
         ensure!(memory <= max, Malformed, "{memory} bytes of memory, more than the {max} there can be");
+        self.world.check(asks)?;
         self.health.check(asks)?;
         if let Start::OnDemand { idle_ms } = self.start {
             let published = asks.listen.iter().any(|listen| listen.protocol == Protocol::Tcp);

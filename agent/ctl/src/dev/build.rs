@@ -129,18 +129,22 @@ fn artifact(line: &str, manifest: &Path) -> Option<Artifact> {
     let target = message.target?;
     let ours = message.reason == "compiler-artifact"
         && message.manifest_path == manifest
-        && target.kind.iter().any(|kind| kind == "bin");
+        // What answers requests is a library that exports what its host calls.
+        && target.kind.iter().any(|kind| kind == "bin" || kind == "cdylib");
     let module = message.filenames.into_iter().find(|file| file.extension().is_some_and(|e| e == "wasm"));
     // `path+file:///p#0.1.0`, or `…#hello@0.1.0`.
     let version = message.package_id.rsplit(['#', '@']).next().and_then(|version| version.parse().ok());
-    ours.then_some(module?).map(|module| Artifact { name: target.name, version, module })
+    ours.then_some(module?).map(|module| Artifact { name: target.name.replace('_', "-"), version, module })
 }
 
 fn choose(mut built: Vec<Artifact>, dir: &Path) -> Result<Artifact> {
     let shown = dir.display();
     match built.len() {
         1 => Ok(built.remove(0)),
-        0 => bail!("{shown} builds no program: it needs a src/main.rs, or its workspace's folder was named instead"),
+        0 => bail!(
+            "{shown} builds no program: it needs a src/main.rs (or a cdylib that answers HTTP requests), or its \
+             workspace's folder was named instead"
+        ),
         _ => {
             let names: Vec<_> = built.iter().map(|artifact| artifact.name.as_str()).collect();
             bail!("{shown} builds {}: run dev on the .wasm of one of them", names.join(", "))
@@ -230,6 +234,8 @@ mod tests {
             assert!(LINE.contains(from), "{from}");
             assert_eq!(artifact(&LINE.replacen(from, to, 1), manifest), None, "{to}");
         }
+        let library = LINE.replace("\"bin\"", "\"cdylib\"").replace("\"hello\"", "\"says_hello\"");
+        assert_eq!(artifact(&library, manifest).unwrap().name, "says-hello", "it is an app's name");
         let other = Artifact { name: "other".into(), version: None, module: "/t/other.wasm".into() };
         assert!(choose(vec![], Path::new("/p")).unwrap_err().to_string().contains("builds no program"));
         assert!(choose(vec![found, other], Path::new("/p")).unwrap_err().to_string().contains("hello, other"));

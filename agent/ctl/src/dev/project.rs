@@ -117,6 +117,7 @@ fn undescribed(name: &str, args: &DevArgs) -> Result<App> {
         name,
         version: "0.0.0".parse()?,
         module: PathBuf::new(),
+        instances: None,
         asks: Asks {
             listen: listeners,
             env: env.into_iter().collect(),

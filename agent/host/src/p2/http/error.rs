@@ -102,10 +102,8 @@ impl TlsAlert {
 
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InternalError(Some(why)) => write!(f, "{}: {why}", self.name()),
-            other => f.write_str(other.name()),
-        }
+        f.write_str(self.name())?;
+        if let Self::InternalError(Some(why)) = self { write!(f, ": {why}") } else { Ok(()) }
     }
 }
 
