@@ -21,6 +21,7 @@ pub mod join;
 mod apps;
 mod driver;
 mod fetch;
+mod home_assistant;
 pub mod identity;
 mod notify;
 mod report;

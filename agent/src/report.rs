@@ -13,6 +13,7 @@ use dunlin_core::{
 use crate::{
     agent::Watch,
     door::View,
+    home_assistant::Discovery,
     link::{Link, Receipt, Will},
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct Reporter {
     published: Option<DeviceState>,
     /// Stands for it.
     receipt: Option<Receipt>,
+    /// What Home Assistant was told, where it is to be.
+    home_assistant: Option<Discovery>,
 }
 
 /// Payloads of `online`.
@@ -38,7 +41,13 @@ const ONLINE: &str = "1";
 const OFFLINE: &str = "0";
 
 impl Reporter {
-    pub(crate) fn new(device: DeviceId, topics: Topics, watch: Arc<dyn Watch>, view: View) -> Self {
+    pub(crate) fn new(
+        device: DeviceId,
+        topics: Topics,
+        watch: Arc<dyn Watch>,
+        view: View,
+        home_assistant: Option<Discovery>,
+    ) -> Self {
         let refusals = Bucket::new(limits::REFUSALS_AT_ONCE, limits::REFUSALS_PER_SECOND, Moment(0));
         Self {
             device,
@@ -51,6 +60,7 @@ impl Reporter {
             unreported: 0,
             published: None,
             receipt: None,
+            home_assistant,
         }
     }
 
@@ -63,6 +73,7 @@ impl Reporter {
     pub(crate) fn online(&mut self, link: &mut Link) {
         link.publish(self.topics.format(&Topic::Online(self.device.clone())), ONLINE, true);
         self.published = None;
+        self.home_assistant.iter_mut().for_each(Discovery::forget);
     }
 
     pub(crate) fn offline(&self, link: &mut Link) {
@@ -142,6 +153,9 @@ impl Reporter {
             self.published = Some(state.clone());
             state.at = now;
             self.view.state(&state);
+            for (topic, payload) in self.home_assistant.iter_mut().flat_map(|home| home.news(&state, &self.topics)) {
+                link.publish(topic, payload, true);
+            }
             let room = link.payload_bytes_max(&self.topics.format(&Topic::State(self.device.clone())));
             self.receipt = self.json(link, &Topic::State(self.device.clone()), &fitting(state, room), true);
         }
@@ -217,7 +231,8 @@ mod tests {
         let mut link = Link::new(broker, "pi-1", None);
         let (device, fleet) = ("pi-1".parse().unwrap(), "flock".parse().unwrap());
         let view = View::new(true, crate::apps::Records::default(), Timestamp(1));
-        let mut reporter = Reporter::new(device, Topics::new("dunlin/v1", &fleet), Arc::new(Log), view.clone());
+        let topics = Topics::new("dunlin/v1", &fleet);
+        let mut reporter = Reporter::new(device, topics, Arc::new(Log), view.clone(), None);
         let flood = |reporter: &mut Reporter, link: &mut Link, moment| {
             for number in 0..10_000 {
                 let refusal = Refusal::new(Code::Malformed, format!("rubbish {number}"));

@@ -153,6 +153,7 @@ impl Scene {
             http: link::Tls::default(),
             door: None,
             front: None,
+            home_assistant: None,
             prefix: topic::PREFIX.into(),
             policy: Policy::default(),
             connect: None,

@@ -92,6 +92,7 @@ fn board(world: &World, number: usize) -> Config {
         bind: Ipv4Addr::LOCALHOST.into(),
         door: None,
         front: None,
+        home_assistant: None,
     }
 }
 

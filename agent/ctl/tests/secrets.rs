@@ -42,6 +42,7 @@ fn prints(world: &World, device: &str, wanted: &str) {
         bind: [127, 0, 0, 1].into(),
         door: None,
         front: None,
+        home_assistant: None,
     };
     let (lines, printed) = mpsc::channel();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

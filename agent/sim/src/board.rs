@@ -112,6 +112,7 @@ impl Board {
             bind: address(number),
             door: None,
             front: None,
+            home_assistant: None,
         };
         Ok(Self { number, fault, config, chance: Chance::new(settings.seed, number as u64) })
     }

@@ -62,6 +62,8 @@ pub struct Config {
     pub door: Option<door::Settings>,
     /// Where apps are reached by name; nowhere, if absent.
     pub front: Option<door::FrontSettings>,
+    /// What topics begin with under which Home Assistant is told of apps; it is not told if absent.
+    pub home_assistant: Option<String>,
 }
 
 /// Where a board keeps its state and its root of trust.

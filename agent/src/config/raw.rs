@@ -47,6 +47,16 @@ pub(super) struct Raw {
     directories: BTreeMap<MountName, RawDirectory>,
     door: Option<RawDoor>,
     front: Option<RawFront>,
+    #[serde(rename = "home-assistant")]
+    home_assistant: Option<RawHomeAssistant>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHomeAssistant {
+    /// `prefix = "homeassistant"`
+    #[serde(default = "default_home_assistant")]
+    prefix: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -130,6 +140,11 @@ fn default_state() -> PathBuf {
     "/var/lib/dunlin".into()
 }
 
+/// Home Assistant's own default.
+fn default_home_assistant() -> String {
+    "homeassistant".into()
+}
+
 fn default_bind() -> IpAddr {
     Ipv4Addr::UNSPECIFIED.into()
 }
@@ -191,6 +206,7 @@ impl Raw {
             bind: self.bind,
             door: doors::door(self.door, place)?,
             front: self.front.map(|front| front.resolve(place)).transpose()?,
+            home_assistant: self.home_assistant.map(|home| home.prefix),
         })
     }
 }

@@ -47,6 +47,7 @@ use crate::{
     config::Config,
     door::{self, View},
     fetch::{Brought, Downloads, Fetch},
+    home_assistant::Discovery,
     identity,
     link::{self, Link},
     report::Reporter,
@@ -157,7 +158,9 @@ impl Driver {
         };
         let (records, open) = (Records::default(), config.door.is_some() || config.front.is_some());
         let view = View::new(open, records.clone(), time_of_day());
-        let reporter = Reporter::new(config.device.clone(), topics.clone(), Arc::clone(&watch), view.clone());
+        let home_assistant = config.home_assistant.map(Discovery::new);
+        let (device, told) = (config.device.clone(), Arc::clone(&watch));
+        let reporter = Reporter::new(device, topics.clone(), told, view.clone(), home_assistant);
         let (own, upgrade) = upgrade::resume(itself, &store, clock.now());
         let mut labels = config.labels;
         if own.is_some() {

@@ -232,6 +232,7 @@ impl Board {
             bind: Ipv4Addr::LOCALHOST.into(),
             door: None,
             front: None,
+            home_assistant: None,
         };
         change(&mut config);
         let (stop, stopped) = oneshot::channel();

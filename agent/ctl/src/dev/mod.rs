@@ -115,6 +115,7 @@ fn config(fleet: &Fleet, dir: &Path, page: u16) -> Result<Config> {
         bind: Ipv4Addr::LOCALHOST.into(),
         door: Some(door::Settings { places, token: None, certificate: None }),
         front: None,
+        home_assistant: None,
     })
 }
 

@@ -34,6 +34,7 @@ impl Board {
             connect: None,
             directories: std::collections::BTreeMap::new(),
             bind: [127, 0, 0, 1].into(),
+            home_assistant: None,
             http: link::Tls::default(),
             door: None,
             front: None,
