@@ -38,6 +38,9 @@ fn run(settings: &Settings) -> anyhow::Result<bool> {
         let run = simulate(boards, settings, &bar)?;
         bar.finish_and_clear();
         eprintln!("{boards} boards, seed {}: {}; {} with real guests", run.seed, run.faults, run.real_guests);
+        if run.operator_losses > 0 {
+            eprintln!("the operator lost the broker {} times, and came back", run.operator_losses);
+        }
         for deploy in run.deploys.iter().filter(|deploy| !deploy.has_converged()) {
             let left = boards - deploy.converged;
             eprintln!(

@@ -62,6 +62,7 @@ pub(crate) struct Operator {
     counted: Traffic,
     /// What of that was for us alone.
     own: Traffic,
+    losses: u64,
 }
 
 impl Operator {
@@ -75,12 +76,23 @@ impl Operator {
             topics: fleet.topics(),
             counted: Traffic::default(),
             own: Traffic::default(),
+            losses: 0,
         };
         while !matches!(operator.link.next().await, Event::Connected(_)) {}
-        for filter in COUNTS.map(str::to_owned).into_iter().chain([operator.topics.every_device(DeviceLeaf::State)]) {
-            operator.link.subscribe(filter);
-        }
+        operator.subscribe();
         Ok(operator)
+    }
+
+    fn subscribe(&mut self) {
+        for filter in COUNTS.map(str::to_owned).into_iter().chain([self.topics.every_device(DeviceLeaf::State)]) {
+            self.link.subscribe(filter);
+        }
+    }
+
+    /// How often the line to the broker was lost. A broker that ten thousand boards keep busy may be silent for
+    /// longer than a keep-alive; what was said meanwhile is retained.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses
     }
 
     /// Publishes a release and its module, retained, and waits until the broker has all of it.
@@ -133,9 +145,10 @@ impl Operator {
                     }
                 }
                 Event::Acknowledged(receipt) => return Ok(Heard::Acknowledged(receipt)),
-                Event::Subscribed { outcome: Ok(()), .. } | Event::Connected(_) => {}
+                Event::Subscribed { outcome: Ok(()), .. } => {}
+                Event::Connected(_) => self.subscribe(),
+                Event::Disconnected { .. } => self.losses += 1,
                 Event::Subscribed { filter, outcome: Err(why) } => anyhow::bail!("no subscription to {filter}: {why}"),
-                Event::Disconnected { why, .. } => anyhow::bail!("the operator lost the broker: {why}"),
                 Event::Undeliverable { topic, why, .. } => anyhow::bail!("{topic} cannot be published: {why}"),
             }
         }

@@ -27,6 +27,8 @@ pub struct Run {
     pub power_cuts: u64,
     /// What boards refused.
     pub refusals: u64,
+    /// How often the operator lost its line to the broker.
+    pub operator_losses: u64,
 }
 
 /// Memory, in bytes for each board.

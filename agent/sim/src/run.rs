@@ -71,6 +71,7 @@ pub fn simulate(boards: usize, settings: &Settings, bar: &ProgressBar) -> anyhow
         let boards = scene.boards.as_ref().context("no boards")?;
         (run.connections, run.power_cuts, run.refusals) =
             (boards.connections(), boards.power_cuts(), boards.refusals());
+        run.operator_losses = scene.operator.losses();
         Ok(run)
     })
 }
