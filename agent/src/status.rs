@@ -17,7 +17,7 @@ use crate::{
     door::{Place, Token},
 };
 
-/// Say what this board does, by its door
+/// Say what this board does, by its door; fails if it is not well
 #[derive(clap::Args, Debug)]
 pub struct StatusArgs {
     #[command(flatten)]

@@ -9,7 +9,11 @@ use std::{
 use dunlin_core::wire::{Restart, state::Phase};
 use dunlin_guests::{ENV, HELLO};
 
-use super::scene::{Scene, TOKEN};
+use super::{
+    ask::get,
+    scene::{Scene, TOKEN, connected},
+};
+use crate::common::{Fleet, Operator, broker, free_port, release, sign};
 
 fn dunlin(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_dunlin")).args(args).env_remove("RUNTIME_DIRECTORY").output().unwrap()
@@ -94,6 +98,47 @@ async fn logs_go_on_while_they_are_followed() {
     scene.deploy("env", &ENV, once("second")).await;
     let second = tokio::task::spawn_blocking(move || lines.find(|line| line == "SAID=second")).await.unwrap();
     assert!(second.is_some());
+}
+
+/// As systemd starts it, with the folder that `RuntimeDirectory=` makes.
+#[tokio::test]
+async fn a_service_managers_folder_is_where_the_door_is_and_the_front_door_logs() {
+    let (broker, fleet, dir) = (broker::start(), Fleet::new("flock"), tempfile::tempdir().unwrap());
+    let (front, path) = (free_port(), |name: &str| dir.path().join(name));
+    std::fs::write(path("root.dunlin"), sign(&fleet.root, &fleet.root_key)).unwrap();
+    std::fs::create_dir(path("run")).unwrap();
+    let text = format!(
+        "device = \"pi-1\"\nroot = \"root.dunlin\"\nstate = \"state\"\nbind = \"127.0.0.1\"\n\
+         [broker]\nurl = \"{}\"\n[front]\nlisten = \"127.0.0.1:{front}\"\nlog = true\n",
+        broker.url
+    );
+    std::fs::write(path("agent.toml"), text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+    command.arg("agent").arg("--config").arg(path("agent.toml")).env("RUNTIME_DIRECTORY", path("run"));
+    let mut agent = Killed(command.stderr(Stdio::piped()).spawn().unwrap());
+    let log = BufReader::new(agent.0.stderr.take().unwrap()).lines().map(Result::unwrap);
+    connected(&path("run/door.sock")).await;
+
+    let mut operator = Operator::connect(&fleet, &broker).await;
+    let release = release("hello", 1, HELLO.bytes, Some(free_port()));
+    operator.release(&fleet, &release, HELLO.bytes).await;
+    operator.plan(&fleet, &fleet.plan(1, &[&release])).await;
+    operator.state("it runs", |state| state.apps.iter().any(|app| app.phase == Phase::Running)).await;
+    assert_eq!(get(front, "/hello/a/place?token=hidden").await.status, 200);
+    let logged = tokio::task::spawn_blocking(move || { log }.find(|line| line.contains("/hello/a/place"))).await;
+    let logged = logged.unwrap().unwrap();
+    for part in [
+        "INFO front: ",
+        "from=127.0.0.1",
+        "app=\"hello\"",
+        "method=GET",
+        "path=\"/hello/a/place\"",
+        "status=200",
+        "ms=",
+    ] {
+        assert!(logged.contains(part), "{part} is not in {logged}");
+    }
+    assert!(!logged.contains("hidden"), "{logged}");
 }
 
 #[test]

@@ -109,6 +109,15 @@ async fn who_says_nothing_is_shown_out() {
     let mut silent = TcpStream::connect(("127.0.0.1", scene.door)).await.unwrap();
     let mut slow = TcpStream::connect(("127.0.0.1", scene.door)).await.unwrap();
     slow.write_all(b"GET / HTTP/1.1\r\nHost: loc").await.unwrap();
+    // One who reads nothing of what it asked for, and asks for more than waits here, is cut off. It does not have to
+    // read to be told.
+    let mut deaf = TcpStream::connect(("127.0.0.1", scene.door)).await.unwrap();
+    let requests = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(5_000);
+    // It is cut off while it still asks, or afterwards.
+    let asked = timeout(LIMIT, async { deaf.write_all(requests.as_bytes()).await });
+    if asked.await.expect("an end within its time").is_ok() {
+        timeout(LIMIT, deaf.ready(tokio::io::Interest::ERROR)).await.expect("an end within its time").unwrap();
+    }
     for stream in [&mut silent, &mut slow] {
         let mut rest = Vec::new();
         let ended = timeout(LIMIT, stream.read_to_end(&mut rest)).await.expect("an end within its time");

@@ -108,7 +108,7 @@ impl Scene {
 }
 
 /// Until the board has its broker. The socket asks for no token.
-async fn connected(socket: &Path) {
+pub async fn connected(socket: &Path) {
     let up = async {
         loop {
             if let Ok(stream) = UnixStream::connect(socket).await {
