@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use dunlin_core::wire::{Envelope, Release};
 use indicatif::ProgressBar;
 use rustix::time::{ClockId, clock_gettime};
@@ -37,43 +37,55 @@ pub fn simulate(boards: usize, settings: &Settings, bar: &ProgressBar) -> anyhow
     usage::allow_files(boards + 2 * (faults.lossy + faults.slow) + FILES_OF_REAL_GUESTS * real + FILES)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
-        let broker = Mosquitto::start()?;
-        let fleet = Fleet::new(settings.others)?;
-        let folder = Boards::folder(&fleet.root())?;
-        let operator = Operator::connect(broker.address(), &fleet).await?;
-        let (limit, read) = (settings.limit.0, Reading::default());
-        let mut scene = Scene { broker, fleet, operator, boards: None, count: boards, limit, bar, read };
-        let module = usize::try_from(settings.module.0)?;
-        let [first, second] = [1, 2].map(|counter| releases(counter, module, real));
-        let (first, second) = (first?, second?);
-        for released in first.iter().chain(&second) {
-            scene.operator.release(&scene.fleet, released).await?;
+        tokio::select! {
+            run = run(boards, real, faults, settings, bar) => run,
+            // Dropped, boards give back what they have in memory.
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
         }
-        let [first, second] = [&first, &second].map(|all| all.iter().map(|one| &one.release).collect::<Vec<_>>());
-
-        let before = scene.resident(folder.path())?;
-        let path = folder.path().to_owned();
-        let mut run = Run { boards, faults, real_guests: real, seed: settings.seed, ..Run::default() };
-        run.deploys.push(scene.power_on(settings, folder).await?);
-        for (name, releases) in [("first", &first), ("update", &second), ("rollback", &first), ("remove", &Vec::new())]
-        {
-            if run.deploys.iter().any(|deploy| !deploy.has_converged()) {
-                break;
-            }
-            run.deploys.push(scene.deploy(name, releases).await?);
-            if name == "first" {
-                run.memory = scene.resident(&path)?.since(before, boards);
-            }
-            if !releases.is_empty() {
-                real::check_answers(real).await?;
-            }
-        }
-        let boards = scene.boards.as_ref().context("no boards")?;
-        (run.connections, run.power_cuts, run.refusals) =
-            (boards.connections(), boards.power_cuts(), boards.refusals());
-        run.operator_losses = scene.operator.losses();
-        Ok(run)
     })
+}
+
+async fn run(
+    boards: usize,
+    real: usize,
+    faults: Faults,
+    settings: &Settings,
+    bar: &ProgressBar,
+) -> anyhow::Result<Run> {
+    let broker = Mosquitto::start()?;
+    let fleet = Fleet::new(settings.others)?;
+    let folder = Boards::folder(&fleet.root())?;
+    let operator = Operator::connect(broker.address(), &fleet).await?;
+    let (limit, read) = (settings.limit.0, Reading::default());
+    let mut scene = Scene { broker, fleet, operator, boards: None, count: boards, limit, bar, read };
+    let module = usize::try_from(settings.module.0)?;
+    let [first, second] = [1, 2].map(|counter| releases(counter, module, real));
+    let (first, second) = (first?, second?);
+    for released in first.iter().chain(&second) {
+        scene.operator.release(&scene.fleet, released).await?;
+    }
+    let [first, second] = [&first, &second].map(|all| all.iter().map(|one| &one.release).collect::<Vec<_>>());
+
+    let before = scene.resident(folder.path())?;
+    let path = folder.path().to_owned();
+    let mut run = Run { boards, faults, real_guests: real, seed: settings.seed, ..Run::default() };
+    run.deploys.push(scene.power_on(settings, folder).await?);
+    for (name, releases) in [("first", &first), ("update", &second), ("rollback", &first), ("remove", &Vec::new())] {
+        if run.deploys.iter().any(|deploy| !deploy.has_converged()) {
+            break;
+        }
+        run.deploys.push(scene.deploy(name, releases).await?);
+        if name == "first" {
+            run.memory = scene.resident(&path)?.since(before, boards);
+        }
+        if !releases.is_empty() {
+            real::check_answers(real).await?;
+        }
+    }
+    let boards = scene.boards.as_ref().context("no boards")?;
+    (run.connections, run.power_cuts, run.refusals) = (boards.connections(), boards.power_cuts(), boards.refusals());
+    run.operator_losses = scene.operator.losses();
+    Ok(run)
 }
 
 /// Version `counter` of what boards run.
