@@ -1,6 +1,7 @@
 //! What the interpreter and its host calls cost: `cargo bench -p dunlin-host --bench host`.
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run has nothing to say")]
 
+use std::convert::Infallible;
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::Arc;
@@ -8,14 +9,18 @@ use std::task::{Context, Poll, Waker};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dunlin_guests::HELLO;
+use dunlin_guests::component::{HTTP_HELLO, PLAIN_SERVER};
+use dunlin_host::http::{Body, ErrorCode, Handler};
 use dunlin_host::{Directory, Ended, Guest, Limits, Listener, Observer, Program, run};
+use http::Request;
+use http_body_util::{BodyExt, Empty};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 const CALLS: u64 = 10_000;
 
-criterion_group!(benches, host_call, write, start, compile, fuel);
+criterion_group!(benches, host_call, write, start, answer, compile, fuel);
 criterion_main!(benches);
 
 fn runtime() -> Runtime {
@@ -123,23 +128,47 @@ fn start(c: &mut Criterion) {
     let empty = program(r#"(module (func (export "_start")))"#);
     group.bench_function("empty", |b| b.iter(|| run_to_end(&runtime, &empty)));
 
-    let hello = Program::compile(HELLO.bytes, &Limits::default()).unwrap();
     let socket = Arc::new(runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap());
-    group.bench_function("hello_until_it_accepts", |b| {
-        b.iter(|| {
-            let ready = Arc::new(Notify::new());
-            let listener = Listener { socket: socket.clone().into(), port: 7878, nonblocking: false };
-            let observer = Box::new(Ready(ready.clone()));
-            let guest = Guest { listeners: vec![listener], observer, ..Guest::default() };
-            runtime.block_on(async {
-                tokio::select! {
-                    ended = run(&hello, guest) => unreachable!("{ended:?}"),
-                    () = ready.notified() => {}
-                }
-            });
+    for (name, server) in [("hello", HELLO), ("plain_server", PLAIN_SERVER)] {
+        let hello = Program::compile(server.bytes, &Limits::default()).unwrap();
+        let until_it_accepts = format!("{name}_until_it_accepts");
+        group.bench_function(until_it_accepts, |b| {
+            b.iter(|| {
+                let ready = Arc::new(Notify::new());
+                let listener = Listener { socket: socket.clone().into(), port: 7878, nonblocking: false };
+                let observer = Box::new(Ready(ready.clone()));
+                let guest = Guest { listeners: vec![listener], observer, ..Guest::default() };
+                runtime.block_on(async {
+                    tokio::select! {
+                        ended = run(&hello, guest) => unreachable!("{ended:?}"),
+                        () = ready.notified() => {}
+                    }
+                });
+            })
         });
-    });
+    }
     group.finish();
+}
+
+/// A request and its answer, without a connection: by a fresh instance, and by one that is kept.
+fn answer(c: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = c.benchmark_group("answer");
+    let program = Program::compile(HTTP_HELLO.bytes, &Limits::default()).unwrap();
+    let fresh = || runtime.block_on(Handler::start(&program, Guest::default())).unwrap();
+    group.bench_function("by_a_fresh_instance", |b| b.iter(|| runtime.block_on(asked(&mut fresh()))));
+    let mut kept = fresh();
+    group.bench_function("by_a_kept_instance", |b| b.iter(|| runtime.block_on(asked(&mut kept))));
+    group.finish();
+}
+
+async fn asked(handler: &mut Handler) {
+    let body = Empty::new().map_err(|never: Infallible| -> ErrorCode { match never {} });
+    let request = Request::get("/").header("host", "bench").body(Box::pin(body) as Body).unwrap();
+    let (sender, receiver) = oneshot::channel();
+    handler.handle(request, sender).await.unwrap();
+    let body = receiver.await.unwrap().unwrap().into_body();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "Hello, WASM!");
 }
 
 struct Ready(Arc<Notify>);
@@ -152,8 +181,11 @@ impl Observer for Ready {
 
 fn compile(c: &mut Criterion) {
     let mut group = c.benchmark_group("compile");
-    group.throughput(Throughput::Bytes(HELLO.bytes.len() as u64));
-    group.bench_function("hello", |b| b.iter(|| Program::compile(black_box(HELLO.bytes), &Limits::default()).unwrap()));
+    for (name, guest) in [("hello", HELLO), ("plain_server", PLAIN_SERVER)] {
+        group.throughput(Throughput::Bytes(guest.bytes.len() as u64));
+        group
+            .bench_function(name, |b| b.iter(|| Program::compile(black_box(guest.bytes), &Limits::default()).unwrap()));
+    }
     group.finish();
 }
 

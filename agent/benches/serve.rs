@@ -18,7 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dunlin_guests::{HELLO, KEEP_ALIVE, SPIN};
+use dunlin_guests::component::PLAIN_SERVER;
+use dunlin_guests::{Artifact, HELLO, KEEP_ALIVE, SPIN};
 use dunlin_host::{Guest, Limits, Listener, Observer, Program, Usage, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
@@ -80,6 +81,11 @@ fn requests() {
     let servers = [guest_server(kept), native_server(|socket| keep_alive::serve(socket).unwrap())];
     compare("kept, one connection", servers, 1, kept_client);
     compare("kept, four connections", servers, CLIENTS, kept_client);
+    // The same shape again: each reads a request, writes an answer, and closes.
+    let component = Program::compile(PLAIN_SERVER.bytes, &Limits::default()).unwrap();
+    let module = Program::compile(HELLO.bytes, &Limits::default()).unwrap();
+    let servers = [guest_server(component), guest_server(module)];
+    compare("component, beside a module", servers, CLIENTS, plain_client);
 }
 
 /// Both servers live on threads of their own, which end with the program.
@@ -131,7 +137,7 @@ fn compare(name: &str, [guest, native]: [SocketAddr; 2], clients: usize, client:
         rates.sort_by(f64::total_cmp);
         rates[ROUNDS / 2]
     });
-    println!("  {name:26} guest {guest:8.0}  native {native:8.0}  ratio {:.2}", guest / native);
+    println!("  {name:26} guest {guest:8.0}  beside {native:8.0}  ratio {:.2}", guest / native);
 }
 
 fn close_client(address: SocketAddr, until: Instant) -> usize {
@@ -142,6 +148,20 @@ fn close_client(address: SocketAddr, until: Instant) -> usize {
         answer.clear();
         connection.read_to_end(&mut answer).unwrap();
         assert_eq!(answer, CLOSE.as_bytes());
+        done += 1;
+    }
+    done
+}
+
+/// For servers that answer otherwise, each in its way.
+fn plain_client(address: SocketAddr, until: Instant) -> usize {
+    let (mut answer, mut done) = (Vec::new(), 0);
+    while Instant::now() < until {
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.write_all(REQUEST).unwrap();
+        answer.clear();
+        connection.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200 OK"));
         done += 1;
     }
     done
@@ -164,13 +184,19 @@ fn kept_client(address: SocketAddr, until: Instant) -> usize {
 // --- memory ---
 
 fn memory() {
-    println!("\nmemory of idle hello guests, each in accept");
+    for guest in [HELLO, PLAIN_SERVER] {
+        memory_of(guest);
+    }
+}
+
+fn memory_of(guest: Artifact) {
+    println!("\nmemory of idle guests, each in accept: {}", guest.name);
     let runtime = runtime();
     runtime.block_on(async {
-        let program = Program::compile(HELLO.bytes, &Limits::default()).unwrap();
+        let program = Program::compile(guest.bytes, &Limits::default()).unwrap();
         let ready = Arc::new(AtomicUsize::new(0));
         let usage = Arc::new(Usage::default());
-        let mut started = 0;
+        let mut started: usize = 0;
         let mut first = 0.0;
         for count in [1, 50, 100] {
             while started < count {
@@ -184,7 +210,7 @@ fn memory() {
                 tokio::task::yield_now().await;
             }
             let pss = proportional_kib();
-            let linear = usage.memory_bytes() as f64 / 1024.0;
+            let linear = usage.memory_bytes() as f64 / 1024.0 / f64::from(count as u32);
             let threads = fs::read_dir("/proc/self/task").unwrap().count();
             print!("  {count:3} guests: {pss:6.0} KiB in all, {threads} thread");
             if count == 1 {

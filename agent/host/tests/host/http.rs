@@ -33,9 +33,12 @@ async fn start(program: &Program, change: impl FnOnce(Guest) -> Guest) -> (Handl
     (soon(Handler::start(program, change(guest))).await.unwrap(), record)
 }
 
+/// An answer, with all of its body or why that broke.
+type Whole = Response<Result<http_body_util::Collected<Bytes>, ErrorCode>>;
+
 /// What was answered, and how the guest's part ended.
 struct Heard {
-    answer: Option<Result<Response<Result<http_body_util::Collected<Bytes>, ErrorCode>>, ErrorCode>>,
+    answer: Option<Result<Whole, ErrorCode>>,
     ended: Result<(), Ended>,
 }
 
