@@ -18,6 +18,7 @@ pub mod trust;
 
 pub mod collect;
 pub mod depot;
+pub mod follow;
 pub mod moment;
 pub mod policy;
 pub mod reconcile;

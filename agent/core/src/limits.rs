@@ -237,6 +237,20 @@ pub const LINES_AT_ONCE: u32 = 1_000;
 /// Bytes of one line of an app's output; a longer one is cut into several.
 pub const LINE_BYTES_MAX: usize = 4 * 1024;
 
+/// Milliseconds for which a board sends an app's lines after somebody asked for them.
+///
+/// Whoever follows asks three times as often, so that a lost message interrupts nothing.
+pub const FOLLOW_MS: u64 = 30_000;
+
+/// Milliseconds between two messages with an app's lines: with what is sent at once, below 32 KiB/s an app.
+pub const FOLLOW_PAUSE_MS: u64 = 500;
+
+/// Bytes of text in one message with lines; of what an app prints more than that the oldest is missed.
+pub const FOLLOW_BYTES_MAX: usize = 16 * 1024;
+
+/// Apps of a board that are followed at a time.
+pub const FOLLOWED_APPS_MAX: usize = 8;
+
 /// Refusals that a device reports at once.
 pub const REFUSALS_AT_ONCE: u32 = 32;
 

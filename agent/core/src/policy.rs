@@ -25,6 +25,8 @@ pub struct Policy {
     pub mounts: BTreeMap<MountName, bool>,
     /// Whether plans may replace the agent itself.
     pub agent: bool,
+    /// Whether what apps print may be followed at the broker.
+    pub follow: bool,
 }
 
 impl Default for Policy {
@@ -36,6 +38,7 @@ impl Default for Policy {
             data_bytes_max: limits::DATA_BYTES,
             mounts: BTreeMap::new(),
             agent: true,
+            follow: true,
         }
     }
 }
@@ -43,7 +46,14 @@ impl Default for Policy {
 impl Policy {
     /// No bounds; but no directories of the board, which nobody has named.
     pub fn anything() -> Self {
-        Self { memory_bytes_max: u64::MAX, port_min: 1, data_bytes_max: u64::MAX, mounts: BTreeMap::new(), agent: true }
+        Self {
+            memory_bytes_max: u64::MAX,
+            port_min: 1,
+            data_bytes_max: u64::MAX,
+            mounts: BTreeMap::new(),
+            agent: true,
+            follow: true,
+        }
     }
 }
 

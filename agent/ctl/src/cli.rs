@@ -86,6 +86,9 @@ pub(crate) enum Command {
     /// Show what runs where, since when, and why not
     #[command(after_help = help::STATUS)]
     Status(StatusArgs),
+    /// Show what an app prints on a device
+    #[command(after_help = help::LOGS)]
+    Logs(LogsArgs),
     /// Show what happens on devices, as it happens
     #[command(after_help = help::EVENTS)]
     Events(EventsArgs),
@@ -319,6 +322,19 @@ pub(crate) struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The device, and the app on it
+    #[arg(value_name = "DEVICE/APP", value_parser = app_on)]
+    pub(crate) which: AppOn,
+    /// Go on with what it prints, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Print one JSON value a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct EventsArgs {
     /// Only those of these devices
     #[arg(long, value_name = "ID")]
@@ -384,6 +400,13 @@ pub(crate) struct AppAt {
     pub(crate) version: Option<Version>,
 }
 
+/// An app on a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AppOn {
+    pub(crate) device: DeviceId,
+    pub(crate) app: AppName,
+}
+
 /// A time on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SpanArg(pub(crate) std::time::Duration);
@@ -404,6 +427,11 @@ fn rate(text: &str) -> Result<Rate, String> {
     let size = text.strip_suffix("/s").ok_or("write a size a second, as in 1MiB/s")?;
     let ByteSize(bytes) = size.parse().map_err(|e| format!("{e}"))?;
     if bytes == 0 { Err("nothing a second is no rate".into()) } else { Ok(Rate(bytes)) }
+}
+
+fn app_on(text: &str) -> Result<AppOn, String> {
+    let (device, app) = text.split_once('/').ok_or("write DEVICE/APP, as in pi-kitchen-1/sensor")?;
+    Ok(AppOn { device: device.parse().map_err(|e| format!("{e}"))?, app: app.parse().map_err(|e| format!("{e}"))? })
 }
 
 fn app_at(text: &str) -> Result<AppAt, String> {

@@ -74,6 +74,7 @@ impl Devices {
             | Topic::Want(_)
             | Topic::Event(_)
             | Topic::Log(..)
+            | Topic::Follow(..)
             | Topic::Echo(_)
             | Topic::Out(..)
             | Topic::In(..) => return None,

@@ -44,6 +44,7 @@ mod depot;
 mod device;
 mod devices;
 mod events;
+mod logs;
 mod status;
 mod wait;
 
@@ -132,6 +133,7 @@ fn execute(cli: &Cli) -> Result<()> {
         Command::Depot(args) => wait_for(depot::run(args, global)),
         Command::Status(args) => wait_for(status::run(args, global)),
         Command::Events(args) => wait_for(events::run(args, global)),
+        Command::Logs(args) => wait_for(logs::run(args, global)),
         Command::Explain(args) => explain::run(args),
         #[cfg(feature = "dev")]
         Command::Dev(args) => wait_for(dev::run(args)),

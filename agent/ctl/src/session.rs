@@ -170,6 +170,11 @@ impl Session {
         }
     }
 
+    /// Publishes a message that is for who listens now. Whether it arrives is seen by what they do.
+    pub(crate) fn tell(&mut self, topic: &str, payload: &str) {
+        self.link.publish(topic.to_owned(), payload.to_owned(), false);
+    }
+
     /// The retained messages on these topics; topics without one are not in the answer.
     pub(crate) async fn fetch(&mut self, topics: &[String]) -> Result<BTreeMap<String, Bytes>> {
         let mut fetched = BTreeMap::new();

@@ -255,3 +255,43 @@ fn status_shows_what_is_asked_for() {
     let run = world.run(&["status", "--state", "happy"]);
     assert!(run.code == 2 && run.err.contains("there is fetching, starting, "), "{run:?}");
 }
+
+/// Prints this, and then runs for ever.
+fn printer(text: &str) -> String {
+    let length = text.len() + 1;
+    format!(
+        "(module (import \"wasi_snapshot_preview1\" \"fd_write\" (func $w (param i32 i32 i32 i32) (result i32))) \
+         (memory (export \"memory\") 1) (data (i32.const 0) \"\\10\\00\\00\\00\\{length:02x}\\00\\00\\00\") \
+         (data (i32.const 16) \"{text}\\0a\") (func (export \"_start\") \
+         (drop (call $w (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))) (loop $l (br $l))))"
+    )
+}
+
+#[test]
+fn logs_show_the_last_lines_and_those_that_come() {
+    let world = World::new();
+    let _board = Board::start(&world, "pi-1", "hall");
+    let file = world.app("hello", "1.0.0", "trial = \"200ms\"\n", &printer("the first line"));
+    world.ok(&["release", &file]);
+    world.ok(&["deploy", "hello", "--wait", "50s"]);
+    assert_eq!(world.ok(&["logs", "pi-1/hello"]).out, "the first line\n");
+    let mut follow = world.command(&["logs", "pi-1/hello", "-f", "--json"]);
+    let mut running = Running(follow.stdout(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(running.0.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let first = next();
+    assert_eq!((&first["number"], &first["stream"]), (&json!(1), &json!("stdout")));
+    let file = world.app("hello", "2.0.0", "trial = \"200ms\"\n", &printer("the second line"));
+    world.ok(&["release", &file]);
+    world.ok(&["deploy", "hello"]);
+    let second = next();
+    assert_eq!((&second["number"], &second["text"]), (&json!(2), &json!("the second line")));
+    assert_eq!(running.interrupt().0, 0);
+    // An app that prints nothing answers, too; one that is not there doesn't.
+    world.release("bell", "1.0.0", "restart = \"never\"\n");
+    world.ok(&["deploy", "bell", "--wait", "50s"]);
+    assert_eq!(world.ok(&["logs", "pi-1/bell"]).out, "");
+    let error = world.fails(1, &["--timeout", "2s", "logs", "pi-1/nothing"]);
+    assert!(error.contains("pi-1 does not answer: is it online, does it have nothing,"), "{error}");
+    assert_eq!(world.run(&["logs", "pi-1"]).code, 2);
+}

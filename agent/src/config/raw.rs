@@ -110,6 +110,8 @@ struct RawPolicy {
     connect: Option<Vec<RawReach>>,
     /// `agent = false`
     agent: Option<bool>,
+    /// `follow = false`
+    follow: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -196,6 +198,7 @@ impl Raw {
                 data_bytes_max: self.policy.data.map_or(policy.data_bytes_max, |size| size.0),
                 mounts: self.directories.iter().map(|(name, directory)| (name.clone(), directory.write)).collect(),
                 agent: self.policy.agent.unwrap_or(policy.agent),
+                follow: self.policy.follow.unwrap_or(policy.follow),
             },
             connect: self.policy.connect.map(|connect| connect.into_iter().map(|RawReach(reach)| reach).collect()),
             directories: self

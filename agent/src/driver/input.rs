@@ -38,6 +38,7 @@ impl Driver {
                 self.around.watch.link(Err(&why));
                 self.view.link(Err(&why), self.now());
                 self.connected = false;
+                self.follows.handle_disconnected();
                 self.fetches.values_mut().for_each(|fetch| fetch.handle_disconnected());
             }
             Event::Subscribed { filter, outcome: Ok(()) } => self.handle_subscribed(&filter).await,
@@ -62,6 +63,9 @@ impl Driver {
         self.heard.clear();
         self.link.subscribe(self.topics.format(&Topic::Root(self.roots.next_version())));
         self.link.subscribe(self.topics.format(&Topic::Plan));
+        if self.policy.follow {
+            self.link.subscribe(self.topics.every_follow(&self.device));
+        }
         self.reporter.online(&mut self.link);
         let now = self.around.clock.now();
         self.fetches.values_mut().for_each(|fetch| fetch.handle_connected(abilities.retain, now));
@@ -73,6 +77,7 @@ impl Driver {
             Some(Topic::Plan) => self.handle_plan(&payload).await,
             Some(Topic::Release(digest)) => self.handle_release(digest, payload).await,
             Some(Topic::Blob(module, index)) => self.handle_chunk(module, index, &payload),
+            Some(Topic::Follow(device, app)) if device == self.device => self.handle_follow(&app, &payload),
             Some(Topic::In(device, app, name)) if device == self.device => self.handle_incoming(&app, &name, &payload),
             // Nothing else was subscribed to: a broker that sends it anyway is not listened to.
             _ => tracing::debug!(topic, "not asked for"),

@@ -4,6 +4,7 @@
 //! it to [`dunlin_core`], persists what was accepted, and performs the actions. It has no
 //! opinion of its own: where it seems to, the decision is in the wrong place.
 
+mod follow;
 mod input;
 mod jobs;
 mod keep;
@@ -23,6 +24,7 @@ use std::{
 use dunlin_core::{
     Code, Moment,
     collect::Good,
+    follow::Follows,
     limits,
     policy::Policy,
     reconcile::{Actual, Ran},
@@ -113,6 +115,10 @@ pub(crate) struct Driver {
     outgoing: mpsc::UnboundedReceiver<Outgoing>,
     /// Topics of apps that were subscribed to in this session, and for which run.
     heard: BTreeMap<Topic, Ran>,
+    /// Apps whose lines somebody follows.
+    follows: Follows,
+    /// When this life of the agent began.
+    started: Timestamp,
     jobs: JoinSet<Done>,
     reporter: Reporter,
     view: View,
@@ -210,6 +216,8 @@ impl Driver {
             reports,
             outgoing,
             heard: BTreeMap::new(),
+            follows: Follows::default(),
+            started: time_of_day(),
             jobs: JoinSet::new(),
             reporter,
             view,
@@ -246,7 +254,8 @@ impl Driver {
     /// What happens next. Dropping the future loses nothing.
     pub(crate) async fn input(&mut self) -> Input {
         let fetches = self.fetches.values().filter_map(|fetch| fetch.poll_timeout());
-        let deadline = fetches.chain(self.ask_at).chain(self.rest_until).chain(self.upgrade.until).min();
+        let lines = self.follows.poll_timeout().filter(|_| self.may_send_lines());
+        let deadline = fetches.chain(self.ask_at).chain(self.rest_until).chain(self.upgrade.until).chain(lines).min();
         let deadline = deadline.map(|at| self.around.clock.instant(at)).into_iter().chain(self.stale_at()).min();
         let time = async {
             match deadline {

@@ -31,6 +31,7 @@ impl Driver {
         }
         self.fetch();
         self.listen();
+        self.send_lines();
         self.empty_spool();
         self.tidy(&references);
         self.report(&assignments);

@@ -214,3 +214,25 @@ pub enum What {
         why: Option<String>,
     },
 }
+
+/// What an app printed, while somebody follows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lines {
+    /// When the agent started: lines are numbered from then on.
+    pub since: Timestamp,
+    /// The lines, oldest first. A number that is missing is a line that was printed too fast.
+    pub lines: Vec<Line>,
+}
+
+/// A line that an app printed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// Counted from 1.
+    pub number: u64,
+    /// When.
+    pub at: Timestamp,
+    /// `stdout` or `stderr`.
+    pub stream: String,
+    /// What.
+    pub text: String,
+}

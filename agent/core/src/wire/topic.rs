@@ -34,8 +34,10 @@ pub enum Topic {
     State(DeviceId),
     /// JSON: [`Event`](super::state::Event).
     Event(DeviceId),
-    /// Lines of an app's output.
+    /// JSON, while somebody follows: [`Lines`](super::state::Lines) of an app's output.
     Log(DeviceId, AppName),
+    /// Asks a device for an app's lines for a while: `new` by who wants all that there is, `more` by who has it.
+    Follow(DeviceId, AppName),
     /// What an app publishes under a name that its release asked for.
     Out(DeviceId, AppName, TopicName),
     /// What an app hears under a name that its release asked for.
@@ -63,6 +65,7 @@ impl Topics {
             Topic::State(device) => format!("{base}/device/{device}/state"),
             Topic::Event(device) => format!("{base}/device/{device}/event"),
             Topic::Log(device, app) => format!("{base}/device/{device}/log/{app}"),
+            Topic::Follow(device, app) => format!("{base}/device/{device}/follow/{app}"),
             Topic::Out(device, app, name) => format!("{base}/device/{device}/out/{app}/{name}"),
             Topic::In(device, app, name) => format!("{base}/device/{device}/in/{app}/{name}"),
             Topic::Echo(client) => format!("{base}/echo/{client}"),
@@ -77,6 +80,11 @@ impl Topics {
             DeviceLeaf::Event => "event",
         };
         format!("{}/device/+/{leaf}", self.base)
+    }
+
+    /// The filter that matches whoever asks this device for an app's lines.
+    pub fn every_follow(&self, device: &DeviceId) -> String {
+        format!("{}/device/{device}/follow/+", self.base)
     }
 
     /// The filter that matches every chunk of a module.
@@ -108,6 +116,7 @@ impl Topics {
                     "state" => Topic::State(device),
                     "event" => Topic::Event(device),
                     "log" => Topic::Log(device, levels.next()?.parse().ok()?),
+                    "follow" => Topic::Follow(device, levels.next()?.parse().ok()?),
                     "out" => Topic::Out(device, levels.next()?.parse().ok()?, levels.next()?.parse().ok()?),
                     "in" => Topic::In(device, levels.next()?.parse().ok()?, levels.next()?.parse().ok()?),
                     _ => return None,
@@ -158,6 +167,7 @@ mod tests {
             Topic::State(device.clone()),
             Topic::Event(device.clone()),
             Topic::Log(device.clone(), "hello".parse().unwrap()),
+            Topic::Follow(device.clone(), "hello".parse().unwrap()),
             Topic::Out(device.clone(), "hello".parse().unwrap(), "room.temperature".parse().unwrap()),
             Topic::In(device.clone(), "hello".parse().unwrap(), "set-point".parse().unwrap()),
             Topic::Echo(device),

@@ -113,6 +113,7 @@ impl Board {
             | Topic::State(_)
             | Topic::Event(_)
             | Topic::Log(..)
+            | Topic::Follow(..)
             | Topic::Out(..)
             | Topic::In(..)
             | Topic::Echo(_) => Ok(()),

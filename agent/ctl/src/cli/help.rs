@@ -157,6 +157,15 @@ Examples:
 More devices than a broker queues for one client (mosquitto: max_queued_messages, 1000) are not all seen:
 it is said when that happened.";
 
+/// Of `logs`.
+pub(super) const LOGS: &str = "\
+Examples:
+  dunlinctl logs pi-kitchen-1/sensor
+  dunlinctl logs pi-kitchen-1/sensor -f
+
+First the lines that the board remembers (200, or 16 KiB). Boards send what apps print only while somebody asks for it;
+what is printed faster than it is sent is counted, and said.";
+
 /// Of `events`.
 pub(super) const EVENTS: &str = "\
 Examples:
