@@ -1,15 +1,21 @@
 //! Runs guests where everything they could do wrong shows.
 
+use std::convert::Infallible;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use dunlin_host::http::{Answer, Body, ErrorCode, Handler};
 use dunlin_host::{Directory, Ended, Guest, Limits, Listener, Observer, Program, Stdin, Stream, run};
+use http::Request;
+use http_body_util::{BodyExt, Full};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 
 /// What no guest may ever see. It begins with a byte that is rare.
 const SECRET: &[u8] = b"\xd7 a secret of the host";
@@ -99,6 +105,38 @@ impl Observer for Lookout {
         let seen = (0..end).any(begins);
         assert!(!seen, "the guest has read a file outside of its directories");
     }
+}
+
+/// Asks a program that answers requests, and takes all of its answer.
+///
+/// # Panics
+///
+/// If an answer that was given is no answer.
+pub fn asked(program: &Program, data: &[u8]) -> Ended {
+    RUNTIME.with(|(runtime, ..)| runtime.block_on(ask(program, data)))
+}
+
+async fn ask(program: &Program, data: &[u8]) -> Ended {
+    let guest = Guest { limits: limits(), ..Guest::default() };
+    let mut handler = match Handler::start(program, guest).await {
+        Ok(handler) => handler,
+        Err(ended) => return ended,
+    };
+    // The interfaces that it finds where it was not changed, by the path; the others find an input of any length.
+    let paths = ["/fields", "/request", "/response", "/trailers", "/outgoing", "/twice", "/over", "/"];
+    let path = paths[data.first().map_or(0, |byte| usize::from(*byte)) % paths.len()];
+    let body = Full::new(Bytes::copy_from_slice(data)).map_err(|never: Infallible| -> ErrorCode { match never {} });
+    let request = Request::post(path).header("host", "fuzz").body(Box::pin(body) as Body).expect("a request");
+    let (sender, receiver) = oneshot::channel::<Answer>();
+    let reading = async {
+        if let Ok(Ok(response)) = receiver.await {
+            assert!(!response.status().is_informational(), "an interim answer");
+            // A body that was not finished is an error.
+            let _ = response.into_body().collect().await;
+        }
+    };
+    let (outcome, ()) = tokio::join!(handler.handle(request, sender), reading);
+    outcome.map_or_else(|ended| ended, |()| Ended::Exited(0))
 }
 
 /// A directory to write, one to read, and a secret beside them.
