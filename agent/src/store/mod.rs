@@ -144,7 +144,7 @@ mod tests {
         store.disk().write_atomically(&store.plan_path(), b"new").unwrap();
         assert_eq!(store.plan().unwrap().as_deref(), Some(&b"new"[..]));
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 9, "no temporary file stays: {left:?}");
+        assert_eq!(left.len(), 10, "no temporary file stays: {left:?}");
     }
 
     #[test]
