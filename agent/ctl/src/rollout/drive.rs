@@ -199,7 +199,7 @@ impl Rolling {
             Ok(assignments::put(&entries, assignment))
         };
         let plan = plans::succeed_to(fleet, session, how, Some(self.plan.clone()), edit).await?;
-        drop(view);
+        view.finish();
         let (sequence, app, count) = (plan.sequence, &self.target.0.app, self.waves.count());
         let failing = if count.failing > 0 { format!(", {} fail", count.failing) } else { String::new() };
         let devices = if count.counted == 1 { "1 device" } else { &format!("{} devices", count.counted) };

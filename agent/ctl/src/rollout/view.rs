@@ -32,6 +32,13 @@ impl View {
         Self { bars: say::is_watched().then(|| (MultiProgress::new(), None)), wave: None, said: None, away: false }
     }
 
+    /// The rollout is over.
+    pub(super) fn finish(mut self) {
+        if let Some((_, bar)) = &mut self.bars {
+            bar.take().inspect(over);
+        }
+    }
+
     /// The broker is away.
     pub(super) fn away(&mut self, why: &str) {
         if let Some((_, Some(bar))) = &self.bars {
@@ -49,7 +56,7 @@ impl View {
         match &mut self.bars {
             Some((all, bar)) => {
                 if new {
-                    bar.take().inspect(ProgressBar::finish);
+                    bar.take().inspect(over);
                 }
                 let bar = bar.get_or_insert_with(|| all.add(fresh()));
                 bar.set_prefix(wave(waves));
@@ -76,6 +83,20 @@ impl View {
             say::note(format_args!("{wave}: {} of {} well; {message}", count.well, count.counted));
         }
     }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        if let Some((_, Some(bar))) = &self.bars {
+            // How far it came stays to be read.
+            bar.abandon();
+        }
+    }
+}
+
+/// A wave is over: what it waited for is of no more interest.
+fn over(bar: &ProgressBar) {
+    bar.finish_with_message("");
 }
 
 fn fresh() -> ProgressBar {
