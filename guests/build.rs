@@ -10,6 +10,7 @@ use std::{env, fs};
 const GUESTS: &[&str] = &[
     "hello",
     "keep-alive",
+    "kernels",
     "telemetry",
     "spin",
     "eat-memory",

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dunlin_guests::HELLO;
 use dunlin_guests::component::{HTTP_HELLO, PLAIN_SERVER};
+use dunlin_guests::{HELLO, KERNELS};
 use dunlin_host::http::{Body, ErrorCode, Handler};
 use dunlin_host::{Directory, Ended, Guest, Limits, Listener, Observer, Program, run};
 use http::Request;
@@ -194,22 +194,21 @@ fn compile(c: &mut Criterion) {
 /// dunlin-host always has it on, so this asks wasmi.
 fn fuel(c: &mut Criterion) {
     let mut group = c.benchmark_group("fuel");
-    for (name, wat) in [("calls", FIBONACCI), ("memory", SIEVE)] {
+    for (number, name) in (0..).zip(["calls", "memory", "floats", "bits", "branches"]) {
         for (mode, on) in [("off", false), ("on", true)] {
             let mut config = wasmi::Config::default();
             config.consume_fuel(on);
             let engine = wasmi::Engine::new(&config);
-            let module = wasmi::Module::new(&engine, wat::parse_str(wat).unwrap()).unwrap();
+            let module = wasmi::Module::new(&engine, KERNELS.bytes).unwrap();
             let mut store = wasmi::Store::new(&engine, ());
-            let linker = wasmi::Linker::<()>::new(&engine);
-            let instance = linker.instantiate_and_start(&mut store, &module).unwrap();
-            let run = instance.get_typed_func::<i32, i32>(&store, "run").unwrap();
+            let instance = without_wasi(&mut store, &module);
+            let kernel = instance.get_typed_func::<u32, u64>(&store, "kernel").unwrap();
             group.bench_function(format!("{name}_{mode}"), |b| {
                 b.iter(|| {
                     if on {
                         store.set_fuel(u64::MAX).unwrap();
                     }
-                    run.call(&mut store, black_box(20)).unwrap()
+                    kernel.call(&mut store, black_box(number)).unwrap()
                 });
             });
         }
@@ -217,29 +216,15 @@ fn fuel(c: &mut Criterion) {
     group.finish();
 }
 
-const FIBONACCI: &str = r#"(module
-    (func $f (export "run") (param $n i32) (result i32)
-      (if (result i32) (i32.lt_u (local.get $n) (i32.const 2))
-        (then (local.get $n))
-        (else (i32.add
-          (call $f (i32.sub (local.get $n) (i32.const 1)))
-          (call $f (i32.sub (local.get $n) (i32.const 2))))))))"#;
-
-/// Counts the primes below 65,536, whatever it is given.
-const SIEVE: &str = r#"(module (memory 1)
-    (func (export "run") (param $unused i32) (result i32) (local $i i32) (local $j i32) (local $count i32)
-      (memory.fill (i32.const 0) (i32.const 0) (i32.const 65536))
-      (local.set $i (i32.const 2))
-      (loop $next
-        (if (i32.eqz (i32.load8_u (local.get $i)))
-          (then
-            (local.set $count (i32.add (local.get $count) (i32.const 1)))
-            (local.set $j (i32.shl (local.get $i) (i32.const 1)))
-            (block $done (loop $mark
-              (br_if $done (i32.ge_u (local.get $j) (i32.const 65536)))
-              (i32.store8 (local.get $j) (i32.const 1))
-              (local.set $j (i32.add (local.get $j) (local.get $i)))
-              (br $mark)))))
-        (local.set $i (i32.add (local.get $i) (i32.const 1)))
-        (br_if $next (i32.lt_u (local.get $i) (i32.const 65536))))
-      (local.get $count)))"#;
+/// An instance of which every import traps: its kernels call none.
+fn without_wasi(store: &mut wasmi::Store<()>, module: &wasmi::Module) -> wasmi::Instance {
+    let mut linker = wasmi::Linker::<()>::new(store.engine());
+    for import in module.imports() {
+        let function = import.ty().func().unwrap().clone();
+        let trap = |_: wasmi::Caller<'_, ()>, _: &[wasmi::Val], _: &mut [wasmi::Val]| {
+            Err(wasmi::Error::new("a kernel calls nothing"))
+        };
+        linker.func_new(import.module(), import.name(), function, trap).unwrap();
+    }
+    linker.instantiate_and_start(store, module).unwrap()
+}
