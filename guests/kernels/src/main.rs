@@ -16,7 +16,8 @@ const KERNELS: [Kernel; 5] =
 
 fn main() -> ExitCode {
     let mut args = env::args().skip(1);
-    let Some(rounds) = args.next().map_or(Some(1_u32), |rounds| rounds.parse().ok().filter(|rounds| *rounds > 0)) else {
+    let Some(rounds) = args.next().map_or(Some(1_u32), |rounds| rounds.parse().ok().filter(|rounds| *rounds > 0))
+    else {
         eprintln!("usage: kernels [ROUNDS [NAME]...]");
         return ExitCode::from(2);
     };
