@@ -155,3 +155,19 @@ fn lists_and_texts_have_the_bounds_of_the_documents() {
     let long = format!("args = [\"{}\"]", "x".repeat(limits::TEXT_BYTES_MAX + 1));
     assert!(parse(&long).unwrap_err().to_string().contains(":4:9: 4097 bytes of text"));
 }
+
+#[test]
+fn the_examples_in_readme_are_some() {
+    let readme = include_str!("../../../README.md");
+    let block = |first: &str| {
+        let mut blocks = readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        blocks.find(|block| block.starts_with(first)).unwrap()
+    };
+    let app = App::parse(Path::new("app.toml"), block("name = \"hello\"")).unwrap();
+    assert_eq!((app.name.as_str(), app.asks.listen.len()), ("hello", 1));
+    assert!(matches!(app.start, Start::OnDemand { .. }));
+    let instances = App::parse(Path::new("app.toml"), &format!("{HEAD}{}", block("memory = \"16MiB\""))).unwrap();
+    assert!(instances.instances.is_some());
+    let agent = App::parse(Path::new("agent.toml"), block("# agent.toml")).unwrap();
+    assert_eq!(agent.name.agent_target(), Some("aarch64-unknown-linux-gnu"));
+}

@@ -95,8 +95,9 @@ pub(super) const ROLLBACK: &str = "\
 Example:
   dunlinctl rollback hello
 
-What is being rolled out in waves is taken back: every device has again what it had. Otherwise it goes back to what the last plan with an older release had, its settings included, and again to
-the one before that when repeated. Where no earlier plan is known, it takes the release before.";
+What is being rolled out in waves is taken back: every device has again what it had. Otherwise devices go back
+to what the last plan with an older release had, its settings included, and to the one before that when this is
+repeated. Where no earlier plan is known, they take the release before.";
 
 /// Of `rollout`.
 pub(super) const ROLLOUT: &str = "\
