@@ -83,7 +83,7 @@ pub async fn run_as(
     shutdown: impl Future<Output = ()>,
 ) -> Result<End, Failure> {
     let mut driver = Driver::new(disk, config.clone(), itself, watch)?;
-    let _doors = Doors::open(&config, driver.view());
+    let _doors = Doors::open(&config, driver.view(), driver.ports());
     driver.resume();
     let mut manager = Manager::from_env();
     let mut shutdown = pin!(shutdown);

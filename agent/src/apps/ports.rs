@@ -69,6 +69,16 @@ impl Ports {
         Ok(socket)
     }
 
+    /// Where they are published.
+    pub(crate) fn bind(&self) -> IpAddr {
+        self.bind
+    }
+
+    /// Whether who connects to this port gets to this app, and to nobody else who listens there.
+    pub(crate) fn leads_to(&self, app: &AppName, port: u16) -> bool {
+        self.lock().get(&(Protocol::Tcp, port)).is_some_and(|open| open.app == *app)
+    }
+
     /// Closes the ports that nobody wants any more.
     pub(crate) fn keep(&self, wanted: impl Fn(&AppName, Protocol, u16) -> bool) {
         self.lock().retain(|(protocol, port), open| wanted(&open.app, *protocol, *port));

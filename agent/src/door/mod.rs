@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::config::Config;
+use crate::{apps::Ports, config::Config};
 use front::Front;
 use guard::Guard;
 use routes::Door;
@@ -39,7 +39,7 @@ pub(crate) struct Doors(JoinSet<()>);
 
 impl Doors {
     /// Opens what the configuration says. What cannot be opened is said, and tried again.
-    pub(crate) fn open(config: &Config, view: &View) -> Self {
+    pub(crate) fn open(config: &Config, view: &View, ports: &Ports) -> Self {
         let mut tasks = JoinSet::new();
         if let Some(door) = &config.door {
             for place in &door.places {
@@ -50,7 +50,7 @@ impl Doors {
             }
         }
         if let Some(settings) = &config.front {
-            let front = Arc::new(Front::new(view.clone(), settings, config.bind));
+            let front = Arc::new(Front::new(view.clone(), settings, ports.clone()));
             for place in &settings.places {
                 let certificate = settings.certificate.clone();
                 let service = Service { place: place.clone(), certificate, room: Room::Front(Arc::clone(&front)) };

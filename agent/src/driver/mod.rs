@@ -225,6 +225,11 @@ impl Driver {
         })
     }
 
+    /// The board's ports, and whose they are.
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.around.ports
+    }
+
     /// What the board's doors show.
     pub(crate) fn view(&self) -> &View {
         &self.view

@@ -18,6 +18,7 @@ use hyper::{
 use tokio::time::Instant;
 
 use super::{answers::states, body::Body, routes::whole, serve::Caller, settings::FrontSettings, view::View};
+use crate::apps::Ports;
 use forward::Forward;
 use names::{Asked, asked};
 
@@ -29,8 +30,7 @@ pub(super) struct Front {
     view: View,
     body_bytes_max: u64,
     log: bool,
-    /// Where apps' ports are published.
-    bind: IpAddr,
+    ports: Ports,
 }
 
 /// Why a request was not answered by an app.
@@ -46,8 +46,8 @@ impl NotPassed {
 }
 
 impl Front {
-    pub(super) fn new(view: View, settings: &FrontSettings, bind: IpAddr) -> Self {
-        Self { view, body_bytes_max: settings.body_bytes_max, log: settings.log, bind }
+    pub(super) fn new(view: View, settings: &FrontSettings, ports: Ports) -> Self {
+        Self { view, body_bytes_max: settings.body_bytes_max, log: settings.log, ports }
     }
 
     pub(super) async fn answer(&self, caller: &Caller, request: Request<Incoming>) -> Response<Body> {
@@ -85,19 +85,20 @@ impl Front {
         let Some(port) = self.port(&asked.app) else {
             return refuse(&NotPassed::new(StatusCode::NOT_FOUND, "that app is gone"));
         };
-        let forward =
-            Forward { to: SocketAddr::new(reachable(self.bind), port), asked, caller, bytes_max: self.body_bytes_max };
+        let to = SocketAddr::new(reachable(self.ports.bind()), port);
+        let forward = Forward { to, asked, caller, bytes_max: self.body_bytes_max };
         match forward.pass(request).await {
             Ok(response) => response,
             Err(not_passed) => refuse(&not_passed),
         }
     }
 
-    /// The port that leads to an app: the first that it publishes.
+    /// The port that leads to an app: the first that it publishes and has. On one that could not be had
+    /// somebody else may listen, who is nothing that a plan published.
     fn port(&self, app: &AppName) -> Option<u16> {
         let port = |seen: &super::view::Seen| {
             let state = states(seen).iter().find(|state| state.app == *app)?;
-            state.ports.first().copied()
+            state.ports.iter().copied().find(|port| self.ports.leads_to(app, *port))
         };
         self.view.look(|seen, _| port(seen)).flatten()
     }

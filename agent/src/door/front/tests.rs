@@ -3,9 +3,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use dunlin_core::wire::{
-    Digest, Timestamp,
+    Digest, Protocol, Timestamp,
     state::{AppState, DeviceState, Phase},
 };
+use dunlin_host::PortSocket;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -15,7 +16,7 @@ use tokio::{
 
 use super::Front;
 use crate::{
-    apps::Records,
+    apps::{Ports, Records},
     door::{
         serve::{Room, Service},
         settings::{FrontSettings, Place},
@@ -29,7 +30,8 @@ const BODY_MAX: u64 = 1000;
 /// A front door before one app, `app`, which is a listener of the test.
 struct Scene {
     front: SocketAddr,
-    app: TcpListener,
+    app: Arc<TcpListener>,
+    view: View,
     serving: JoinHandle<()>,
 }
 
@@ -41,17 +43,20 @@ impl Drop for Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Ports that are free now are taken again at once.
+        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (front, port) = (free(), free().port());
+        let ports = Ports::new("127.0.0.1".parse().unwrap());
+        let owned = ports.listen(&"app".parse().unwrap(), Protocol::Tcp, Some(port)).await.unwrap();
+        let PortSocket::Tcp(app) = owned else { unreachable!("a TCP port was asked for") };
         let view = View::new(true, Records::default(), Timestamp(1));
-        view.state(&state(app.local_addr().unwrap().port()));
-        // A port that is free now is taken again at once.
-        let front = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        view.state(&state(port));
         let place = Place::Tcp(front);
         let settings =
             FrontSettings { places: vec![place.clone()], certificate: None, body_bytes_max: BODY_MAX, log: true };
-        let room = Room::Front(Arc::new(Front::new(view, &settings, "0.0.0.0".parse().unwrap())));
+        let room = Room::Front(Arc::new(Front::new(view.clone(), &settings, ports)));
         let serving = tokio::spawn(Service { place, certificate: None, room }.run());
-        Self { front, app, serving }
+        Self { front, app, view, serving }
     }
 
     async fn client(&self) -> TcpStream {
@@ -330,4 +335,14 @@ async fn nothing_but_a_websocket_is_switched_to() {
     let refusing = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
     let (_, answer) = scene.exchange(&UPGRADE.replace("keep-alive, ", "close, "), refusing).await;
     assert_eq!(status(&answer), "403", "an app may refuse it");
+}
+
+#[tokio::test]
+async fn a_port_that_an_app_asked_for_and_could_not_have_is_no_way_in_to_who_has_it() {
+    let scene = Scene::new().await;
+    let somebody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    scene.view.state(&state(somebody.local_addr().unwrap().port()));
+    let answer = scene.refused("GET /app/ HTTP/1.1\r\nHost: board\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(timeout(Duration::from_millis(50), somebody.accept()).await.is_err(), "somebody else hears of it");
 }
