@@ -51,6 +51,9 @@ pub(crate) fn run(what: &str, request: IncomingRequest, answer: ResponseOutparam
                 fields.append(&format!("x-{number}"), &[b'x'; 1000]).unwrap();
             }
         },
+        // What is too long is not looked at, else it would be no value.
+        "wide" => _ = Fields::new().set("x-wide", &vec![vec![b'\n'; 1000]; 65]),
+        "long-value" => _ = Fields::new().append("x-long", &[b'\n'; 65 * 1024]),
         "parent" => {
             let response = OutgoingResponse::new(Fields::new());
             let headers = response.headers();

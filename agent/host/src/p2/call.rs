@@ -192,7 +192,9 @@ impl Frame<'_> {
                 Source::memory(&memory, self.args[0] as u32, P::LAYOUT)?
             };
             let params = P::lift(&mut source)?;
-            does(&mut Cx { memory: &memory, state }, params)?
+            let mut cx = Cx { memory: &memory, state };
+            cx.moved(source.copied());
+            does(&mut cx, params)?
         };
         let store = self.store.as_context_mut();
         if R::LAYOUT.cells <= 1 {

@@ -241,6 +241,8 @@ async fn rules_that_end_a_guest() {
         ("/parent", "dropped a resource before what was made from it"),
         ("/stream", "dropped a resource before what was made from it"),
         ("/huge", "made header fields of more than 64 KiB"),
+        ("/wide", "made header fields of more than 64 KiB"),
+        ("/long-value", "made header fields of more than 64 KiB"),
     ] {
         check(path, |guest| guest).await.broke(rule);
     }

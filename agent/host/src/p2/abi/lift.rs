@@ -13,6 +13,8 @@ pub(in crate::p2) trait Lift: Wit {
 pub(in crate::p2) struct Source<'a> {
     memory: &'a Memory<'a>,
     place: Place<'a>,
+    /// Bytes that were copied for texts and lists so far.
+    copied: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -23,15 +25,20 @@ enum Place<'a> {
 
 pub(super) const OUT_OF_BOUNDS: Trap = Trap("an argument leads out of its memory");
 pub(super) const UNALIGNED: Trap = Trap("a pointer in an argument is not aligned");
+const TOO_LONG: Trap = Trap("passed texts and lists of more than 1 MiB in one call");
+
+/// Bytes that the texts and the elements in one call's arguments may have. Texts may lie over each other, so that the
+/// guest's memory is no bound. What is only looked at where it lies, as what is written to a file, does not count.
+const COPIED_BYTES_MAX: usize = 1 << 20;
 
 impl<'a> Source<'a> {
     pub(in crate::p2) fn flat(memory: &'a Memory<'a>, cells: &'a [u64]) -> Self {
-        Self { memory, place: Place::Flat(cells) }
+        Self { memory, place: Place::Flat(cells), copied: 0 }
     }
 
     pub(in crate::p2) fn memory(memory: &'a Memory<'a>, at: u32, layout: Layout) -> Result<Self, Trap> {
         check(memory, at, layout.bytes, layout.align)?;
-        Ok(Self { memory, place: Place::Memory(at) })
+        Ok(Self { memory, place: Place::Memory(at), copied: 0 })
     }
 
     /// The next integer, of 1, 2, 4 or 8 bytes.
@@ -99,15 +106,30 @@ impl<'a> Source<'a> {
     /// The elements of a list.
     pub(super) fn elements<T: Lift>(&mut self) -> Result<Vec<T>, Trap> {
         let (at, len) = self.list(T::LAYOUT)?;
-        let mut elements = Self { memory: self.memory, place: Place::Memory(at) };
-        (0..len).map(|_| T::lift(&mut elements)).collect()
+        self.copy((len as usize).saturating_mul(size_of::<T>()))?;
+        let mut elements = Self { place: Place::Memory(at), ..*self };
+        let list = (0..len).map(|_| T::lift(&mut elements)).collect();
+        self.copied = elements.copied;
+        list
     }
 
     pub(super) fn text(&mut self) -> Result<String, Trap> {
         let (at, len) = self.list(u8::LAYOUT)?;
+        self.copy(len as usize)?;
         let bytes = self.memory.slice(at, len).map_err(|_| OUT_OF_BOUNDS)?;
         let text = std::str::from_utf8(bytes).map_err(|_| Trap("a string argument is not UTF-8"))?;
         Ok(text.to_owned())
+    }
+
+    /// What the guest is to pay for.
+    pub(in crate::p2) fn copied(&self) -> usize {
+        self.copied
+    }
+
+    /// Counts what is about to be copied.
+    fn copy(&mut self, bytes: usize) -> Result<(), Trap> {
+        self.copied = self.copied.saturating_add(bytes);
+        if self.copied > COPIED_BYTES_MAX { Err(TOO_LONG) } else { Ok(()) }
     }
 }
 
@@ -127,4 +149,53 @@ pub(super) fn check(memory: &Memory<'_>, at: u32, bytes: u32, align: u32) -> Res
         return Err(UNALIGNED);
     }
     memory.check(at, bytes).map_err(|_| OUT_OF_BOUNDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT_BYTES: usize = 64 * 1024;
+
+    /// Lifts a list of so many texts, which are all the same one; how much was copied.
+    fn lift_same_text(times: usize) -> Result<usize, Trap> {
+        let mut bytes = vec![b'a'; TEXT_BYTES];
+        bytes.extend([0, TEXT_BYTES as u32].map(u32::to_le_bytes).concat().repeat(times));
+        let memory = Memory(&mut bytes);
+        let list = [TEXT_BYTES as u64, times as u64];
+        let mut source = Source::flat(&memory, &list);
+        let texts = Vec::<String>::lift(&mut source)?;
+        assert!(texts.len() == times && texts.iter().all(|text| text.len() == TEXT_BYTES));
+        Ok(source.copied())
+    }
+
+    #[test]
+    fn texts_over_each_other_are_copied_up_to_a_mebibyte() {
+        assert_eq!(lift_same_text(15), Ok(15 * (TEXT_BYTES + size_of::<String>())));
+        assert_eq!(lift_same_text(16), Err(TOO_LONG));
+        assert_eq!(lift_same_text(100_000), Err(TOO_LONG));
+    }
+
+    #[test]
+    fn a_list_counts_before_it_is_lifted() {
+        let mut bytes = vec![0; 2 * COPIED_BYTES_MAX];
+        let memory = Memory(&mut bytes);
+        for (len, lifted) in [(COPIED_BYTES_MAX, Ok(COPIED_BYTES_MAX)), (COPIED_BYTES_MAX + 1, Err(TOO_LONG))] {
+            let list = [0, len as u64];
+            assert_eq!(Vec::<u8>::lift(&mut Source::flat(&memory, &list)).map(|list| list.len()), lifted);
+        }
+    }
+
+    #[test]
+    fn every_argument_of_a_call_counts() {
+        let mut bytes = vec![b'a'; COPIED_BYTES_MAX];
+        let memory = Memory(&mut bytes);
+        let lift = |one, other| {
+            let args = [0, one, 0, other];
+            <(String, String)>::lift(&mut Source::flat(&memory, &args)).map(|(one, other)| one.len() + other.len())
+        };
+        let half = COPIED_BYTES_MAX as u64 / 2;
+        assert_eq!(lift(half, half), Ok(COPIED_BYTES_MAX));
+        assert_eq!(lift(half, half + 1), Err(TOO_LONG));
+    }
 }

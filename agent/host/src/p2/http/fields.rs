@@ -10,10 +10,10 @@ use crate::p2::handles::{Borrow, Own};
 
 /// Bytes that the fields of one message may have, each counted with [`FIELD_BYTES`] besides its name and value.
 /// Twice what the server takes from a client, so that what came in can go out again.
-const FIELDS_BYTES_MAX: usize = 64 * 1024;
+const FIELDS_BYTES_MAX: u64 = 64 * 1024;
 
 /// What a field costs a board besides its text, about.
-const FIELD_BYTES: usize = 32;
+const FIELD_BYTES: u64 = 32;
 
 /// Fields that are about one connection, which is not the guest's (RFC 9110, 7.6.1), and `host`, which is the
 /// authority.
@@ -82,9 +82,17 @@ impl Fields {
 
     /// A guest that collects more than a message may have ends here: there is no error for it.
     fn check_size(&self) -> Result<(), Trap> {
-        let bytes = self.map.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum::<usize>();
-        if bytes > FIELDS_BYTES_MAX { Err(Trap("made header fields of more than 64 KiB")) } else { Ok(()) }
+        check_size(self.map.iter().map(|(name, value)| size(name.as_str().len(), value.len())).sum())
     }
+}
+
+/// What a field counts.
+fn size(name: usize, value: usize) -> u64 {
+    name as u64 + value as u64 + FIELD_BYTES
+}
+
+fn check_size(bytes: u64) -> Result<(), Trap> {
+    if bytes > FIELDS_BYTES_MAX { Err(Trap("made header fields of more than 64 KiB")) } else { Ok(()) }
 }
 
 fn parse_name(name: &str) -> Result<HeaderName, HeaderError> {
@@ -103,11 +111,9 @@ pub(in crate::p2) fn new(cx: &mut Cx<'_>) -> Result<Own<Fields>, Stop> {
 
 pub(in crate::p2) fn from_list(cx: &mut Cx<'_>, entries: Vec<(String, Bytes)>) -> Outcome<Own<Fields>> {
     let mut map = HeaderMap::new();
-    let bytes = entries.iter().map(|(name, value)| name.len() + value.len as usize + FIELD_BYTES).sum::<usize>();
-    cx.moved(bytes);
-    if bytes > FIELDS_BYTES_MAX {
-        return Err(Trap("made header fields of more than 64 KiB").into());
-    }
+    let bytes = entries.iter().map(|(name, value)| size(name.len(), value.len as usize)).sum();
+    check_size(bytes)?;
+    cx.moved(bytes as usize);
     for (name, value) in entries {
         let value = parse_value(cx, value)?;
         map.append(parse_name(&name)?, value);
@@ -127,6 +133,10 @@ pub(in crate::p2) fn has(cx: &mut Cx<'_>, this: Borrow<Fields>, name: String) ->
 pub(in crate::p2) fn set(cx: &mut Cx<'_>, this: Borrow<Fields>, name: String, values: Vec<Bytes>) -> Outcome<()> {
     cx.state.p2.handles.get_mut(&this)?.map_mut()?;
     let name = parse_name(&name)?;
+    // Before they are copied: they may lie over each other.
+    let bytes = values.iter().map(|value| size(name.as_str().len(), value.len as usize)).sum();
+    check_size(bytes)?;
+    cx.moved(bytes as usize);
     let values = values.into_iter().map(|value| parse_value(cx, value)).collect::<Result<Vec<_>, _>>()?;
     change(cx, &this, |map| {
         map.remove(&name);
@@ -145,6 +155,7 @@ pub(in crate::p2) fn delete(cx: &mut Cx<'_>, this: Borrow<Fields>, name: String)
 pub(in crate::p2) fn append(cx: &mut Cx<'_>, this: Borrow<Fields>, name: String, value: Bytes) -> Outcome<()> {
     cx.state.p2.handles.get_mut(&this)?.map_mut()?;
     let name = parse_name(&name)?;
+    check_size(size(name.as_str().len(), value.len as usize))?;
     let value = parse_value(cx, value)?;
     change(cx, &this, |map| _ = map.append(name, value))
 }
@@ -155,7 +166,7 @@ fn change(cx: &mut Cx<'_>, this: &Borrow<Fields>, change: impl FnOnce(&mut Heade
     change(fields.map_mut()?);
     fields.check_size()?;
     let count = fields.map.len();
-    cx.moved(count * FIELD_BYTES);
+    cx.moved(count * FIELD_BYTES as usize);
     Ok(())
 }
 
