@@ -32,6 +32,7 @@ mod grants;
 mod guest;
 #[cfg(feature = "components")]
 pub mod http;
+mod lookup;
 mod memory;
 mod p1;
 #[cfg(feature = "components")]

@@ -13,7 +13,8 @@ use crate::bus::Mailbox;
 use crate::fault::{Fault, FaultKind};
 use crate::fds::{Fds, Interest, Permits};
 use crate::guest::{Guest, NotStarted, Observer, Stream};
-use crate::p1::{self, Lookup};
+use crate::lookup::{Lookup, Lookups};
+use crate::p1;
 #[cfg(feature = "components")]
 use crate::p2;
 use crate::quota::{Limits, Quota};
@@ -25,6 +26,7 @@ pub(crate) struct State {
     pub(crate) env: Vec<String>,
     pub(crate) fds: Fds,
     pub(crate) permits: Permits,
+    pub(crate) lookups: Lookups,
     pub(crate) mailbox: Option<Mailbox>,
     pub(crate) console: Console,
     /// The linear memory exported as `memory`, if there is one.
@@ -68,6 +70,7 @@ impl State {
             env,
             fds,
             permits,
+            lookups: Lookups::default(),
             mailbox: bus.map(Mailbox::new),
             console: Console::new(observer),
             memory: None,

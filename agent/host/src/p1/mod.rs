@@ -31,7 +31,6 @@ use wasmi::{AsContextMut, Caller, Error, Val};
 pub use self::table::{FunctionInfo, functions};
 
 pub(crate) use self::errno::Errno;
-pub(crate) use self::sockets::Lookup;
 pub(crate) use self::table::Imports;
 
 use crate::fds::{Descriptor, Directory, Fds, File, Flags, Interest, Kind, Patience, Rights};

@@ -7,7 +7,7 @@
 
 mod address;
 pub(crate) mod options;
-pub(crate) mod resolve;
+mod resolve;
 mod table;
 mod wamr;
 mod wasmedge;
@@ -16,7 +16,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub(crate) use self::resolve::Lookup;
 pub(super) use self::table::FUNCTIONS;
 
 use super::{Cx, Errno, Outcome, Stop, sock};

@@ -1,20 +1,11 @@
 //! Names and their addresses, looked up while the guest is suspended.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::time::Duration;
 
 use crate::fds::Family;
 use crate::grants::canonical_name;
 use crate::p1::{Cx, Errno, Stop};
-
-/// A lookup under way.
-pub(crate) type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
-
-/// How long a lookup may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Services by name. A board need not have a list of its own.
 const SERVICES: &[(&str, u16)] = &[
@@ -55,7 +46,7 @@ pub(super) fn addresses(cx: &mut Cx<'_>, host: &str, family: Option<Family>) -> 
         return Err(Errno::Acces.into());
     }
     let Some(outcome) = cx.state.wait.resolved.take() else {
-        cx.state.wait.lookup = Some(look_up(name));
+        cx.state.wait.lookup = Some(cx.state.lookups.begin(name));
         return Err(Stop::Wait);
     };
     let addresses = outcome.map_err(|error| {
@@ -64,15 +55,4 @@ pub(super) fn addresses(cx: &mut Cx<'_>, host: &str, family: Option<Family>) -> 
     })?;
     cx.state.permits.resolved(&name, &addresses);
     Ok(addresses.into_iter().filter(wanted).collect())
-}
-
-/// Asks the machine's resolver, for a while.
-pub(crate) fn look_up(name: String) -> Lookup {
-    Box::pin(async move {
-        let lookup = tokio::net::lookup_host((name, 0));
-        let found = tokio::time::timeout(PATIENCE, lookup).await.map_err(|_| io::ErrorKind::TimedOut)??;
-        // Each once, and in the resolver's order.
-        let mut seen = BTreeSet::new();
-        Ok(found.map(|address| address.ip()).filter(|ip| seen.insert(*ip)).collect())
-    })
 }

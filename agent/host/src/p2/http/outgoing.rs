@@ -17,7 +17,7 @@ use super::{DnsError, ErrorCode, Fields, IncomingResponse, OutgoingRequest, Requ
 use crate::fds::Permits;
 use crate::grants::canonical_name;
 use crate::http::{Body, Client, GuestBody, Outgoing, Sending};
-use crate::p1::{self, sockets::resolve::look_up};
+use crate::lookup::Lookup;
 use crate::p2::call::{Cx, Fail, Stop};
 use crate::p2::handles::{Borrow, Own};
 use crate::p2::io::Pollable;
@@ -37,7 +37,7 @@ enum Phase {
 }
 
 struct Resolving {
-    lookup: p1::Lookup,
+    lookup: Lookup,
     name: String,
     port: u16,
     /// Without its addresses.
@@ -143,7 +143,7 @@ pub(in crate::p2) fn handle(
             if !state.permits.may_resolve(&name) {
                 return Err(ErrorCode::HttpRequestDenied.into());
             }
-            let (lookup, request) = (look_up(name.clone()), outgoing(request, options, name.clone(), tls)?);
+            let (lookup, request) = (state.lookups.begin(name.clone()), outgoing(request, options, name.clone(), tls)?);
             Phase::Resolving(Box::new(Resolving { lookup, name, port, request, client, slot }))
         }
     };

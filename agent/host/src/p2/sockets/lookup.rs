@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::{ErrorCode, Network, Outcome};
 use crate::grants::canonical_name;
-use crate::p1::{self, sockets::resolve::look_up};
+use crate::lookup;
 use crate::p2::call::{Cx, Stop};
 use crate::p2::handles::{Borrow, Own};
 use crate::p2::io::Pollable;
@@ -19,7 +19,7 @@ pub(in crate::p2) struct Lookup {
 }
 
 enum Phase {
-    Asking(p1::Lookup),
+    Asking(lookup::Lookup),
     /// What came of it, until the guest's grants have heard of it.
     Answered(io::Result<Vec<IpAddr>>),
     Known(VecDeque<IpAddr>),
@@ -52,7 +52,7 @@ pub(in crate::p2) fn resolve_addresses(
             if !state.permits.may_resolve(&name) {
                 return Err(ErrorCode::AccessDenied.into());
             }
-            Phase::Asking(look_up(name))
+            Phase::Asking(state.lookups.begin(name))
         }
     };
     let name = canonical_name(&name).unwrap_or_default();
