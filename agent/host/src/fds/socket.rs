@@ -15,12 +15,12 @@ use tokio::net::TcpStream;
 
 use super::net::Family;
 use super::{Interest, Readiness, would_block};
-use crate::gate::Gate;
+use crate::gate::{Gate, Watch};
 use crate::quota::Usage;
 
 /// A guest's hold on a listener: its own descriptor of the owner's socket.
 pub(crate) struct Listening {
-    gate: Gate,
+    gate: Watch,
     /// The gate's turn in which `socket` was taken.
     turn: u64,
     // A descriptor of its own, so that this guest can wait for a connection without taking one:
@@ -36,7 +36,7 @@ pub(crate) struct Listening {
 
 impl Listening {
     pub(crate) fn new(gate: &Gate, bound: SocketAddr, usage: Arc<Usage>) -> io::Result<Self> {
-        let (gate, by_guest) = (gate.clone(), false);
+        let (gate, by_guest) = (gate.watch(), false);
         let mut listening = Self { turn: gate.turn(), gate, socket: Socket::Lost, bound, by_guest, usage };
         listening.take_socket()?;
         Ok(listening)
@@ -67,7 +67,7 @@ impl Listening {
             self.socket.now(TokioInterest::READABLE, |socket| Ok(rustix::net::accept_with(socket, flags)?))?
         };
         self.usage.opened();
-        let (usage, gate) = (Arc::clone(&self.usage), self.gate.clone());
+        let (usage, gate) = (Arc::clone(&self.usage), self.gate.watch());
         let accepted_at = Some(Accepted { bound: self.bound, usage, gate, answered: AtomicBool::new(false) });
         Ok(Connection { socket: Socket::Unwatched(accepted), accepted: accepted_at })
     }
@@ -112,7 +112,7 @@ struct Accepted {
     bound: SocketAddr,
     /// Where it counts.
     usage: Arc<Usage>,
-    gate: Gate,
+    gate: Watch,
     /// Whether what the guest did last was to write: it then waits for the next request.
     answered: AtomicBool,
 }
