@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
+#[path = "common/ports.rs"]
+mod ports;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
@@ -10,6 +13,7 @@ use std::{
 
 use dunlin_guests::component::{HTTP_HELLO, PLAIN_SERVER};
 use dunlin_guests::{Artifact, ENV, EXIT, FILES, HELLO, OVERFLOW, PANIC, TRAP};
+use ports::free_port;
 
 fn dunlin(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_dunlin")).args(args).stdin(Stdio::null()).output().unwrap()
@@ -41,7 +45,7 @@ fn run_publishes_a_port() {
 
 /// A server says this when it is ready, and answers with what ends so.
 fn answers(server: &Artifact, ready: &str, end: &str) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let publish = format!("127.0.0.1:{port}:7878");
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
     let mut child = Killed(command.args(["run", server.path, "-p", &publish]).stdout(Stdio::piped()).spawn().unwrap());
@@ -57,7 +61,7 @@ fn answers(server: &Artifact, ready: &str, end: &str) {
 
 /// A component that answers requests says nothing: it is asked until somebody answers.
 fn answers_requests() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let publish = format!("127.0.0.1:{port}:80");
     let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
     let args = ["run", HTTP_HELLO.path, "-p", &publish, "--instances", "2", "--keep-instances"];

@@ -6,15 +6,9 @@
 pub mod broker;
 pub mod bundle;
 pub mod plug;
+mod ports;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::{Ipv4Addr, TcpListener},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use dunlin::{
@@ -36,6 +30,7 @@ use dunlin_core::{
     },
 };
 use ed25519_dalek::{Signer, SigningKey};
+pub(crate) use ports::free_port;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -169,11 +164,6 @@ pub fn sign_with<D: Document>(document: &D, keys: &[&SigningKey]) -> Vec<u8> {
 /// A role of one key.
 pub fn role(key: &SigningKey) -> Role {
     Role { keys: vec![PublicKey(key.verifying_key().to_bytes())], threshold: 1 }
-}
-
-/// A port that nobody listens on just now.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The agent under test.

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
-use crate::site::eventually;
+use crate::{ports::free_port, site::eventually};
 
 /// Users of the broker, each with a certificate and a password.
 pub(crate) const USERS: [&str; 3] = ["operator", "pi-kitchen", "pi-hall"];
@@ -62,7 +62,7 @@ impl Mosquitto {
 
     fn configured(config: String) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         write_certificates(dir.path());
         write_passwords(dir.path());
         let here = dir.path().display().to_string();

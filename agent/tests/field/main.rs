@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
 mod broker;
+#[path = "../common/ports.rs"]
+mod ports;
 mod site;
 mod thief;
 mod wire;

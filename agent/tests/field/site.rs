@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::OnceLock,
@@ -15,7 +15,7 @@ use dunlin::link;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::broker::Mosquitto;
+use crate::{broker::Mosquitto, ports::free_port};
 
 pub(crate) const FLEET: &str = "flock";
 
@@ -70,7 +70,7 @@ impl Site {
     /// A new fleet, made by its operator.
     pub(crate) fn new(broker: &Mosquitto) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let http = free_port();
         let broker_files = broker.file("").clone();
         let site = Self { dir, broker_files, port: broker.port(), http };
         let url = format!("mqtts://localhost:{}", site.port);

@@ -4,11 +4,13 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
 pub mod board;
+#[path = "../../../tests/common/ports.rs"]
+mod ports;
 
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
@@ -20,6 +22,7 @@ use dunlin_core::{
     trust::{self, Accepted, Verified},
     wire::{AppName, Digest, Plan, Release, ReleaseRef, Root, Topic, Topics, state::DeviceState},
 };
+pub(crate) use ports::free_port;
 use rumqttd::{Config, ConnectionSettings, RouterConfig, ServerSettings};
 
 /// Longer than anything here may take on a busy machine.
@@ -265,11 +268,6 @@ fn custom_section(bytes: usize) -> Vec<u8> {
 pub fn now() -> dunlin_core::wire::Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     dunlin_core::wire::Timestamp(since.as_secs())
-}
-
-/// A port that nobody listens on at the moment.
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// Waits for this to be there, by looking again and again.
