@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, future::pending, sync::Arc};
 
+use dunlin_core::limits::SERVE_CONNECTIONS_MAX;
 use dunlin_host::http::Handler;
 use tokio::{
     sync::mpsc,
@@ -42,7 +43,7 @@ impl Instances {
             };
             tokio::select! {
                 job = self.requests.recv() => match job {
-                    Some(job) => self.waiting.push_back(job),
+                    Some(job) => queue(&mut self.waiting, job),
                     None => return "it has no listener left".into(),
                 },
                 Some(done) = self.busy.join_next() => {
@@ -75,5 +76,38 @@ impl Instances {
             // Who left need not be told.
             let _ = job.reply.send(Err(Failure::Busy));
         }
+    }
+}
+
+/// Has a request wait. A connection has one at a time: where there are more, it is of those who left.
+fn queue(waiting: &mut VecDeque<Job>, job: Job) {
+    if waiting.len() >= SERVE_CONNECTIONS_MAX {
+        waiting.retain(|job| !job.reply.is_closed());
+    }
+    waiting.push_back(job);
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use tokio::sync::oneshot;
+
+    use super::{super::body::Given, super::exchange::Exchange, *};
+
+    #[tokio::test]
+    async fn who_left_takes_no_room_and_who_waits_keeps_their_place() {
+        let job = || {
+            let (reply, answered) = oneshot::channel();
+            let (request, exchange) = (Request::new(Box::pin(Given::Text(None)) as _), Exchange::new(Arc::default()));
+            (Job { request, reply, exchange, since: Instant::now() }, answered)
+        };
+        let mut waiting = VecDeque::new();
+        let (first, _stays) = job();
+        queue(&mut waiting, first);
+        for _ in 0..4 * SERVE_CONNECTIONS_MAX {
+            queue(&mut waiting, job().0);
+            assert!(waiting.len() <= SERVE_CONNECTIONS_MAX);
+        }
+        assert!(!waiting[0].reply.is_closed());
     }
 }
