@@ -22,24 +22,33 @@ pub(super) async fn answer(serving: Arc<Serving>, handler: Option<Handler>, job:
     let Job { request, reply, exchange, .. } = job;
     let what = format!("{} {}", request.method(), request.uri().path());
     let fault = |why: String| (serving.fault)(format!("{what}: {why}"));
-    let mut reply = Reply { reply: Some(reply), exchange };
+    let mut reply = Reply { reply: Some(reply), exchange: exchange.clone() };
+    let mut over = pin!(exchange.over(serving.times));
+    // An instance that does not come to be is as late as one that does not answer.
     let handler = match handler {
-        Some(handler) => Ok(handler),
-        None => start(&serving).await,
+        Some(handler) => Ok(Ok(handler)),
+        None => tokio::select! {
+            biased;
+            handler = start(&serving) => Ok(handler),
+            over = &mut over => Err(over),
+        },
     };
     let mut handler = match handler {
-        Ok(handler) => handler,
-        Err(why) => {
+        Ok(Ok(handler)) => handler,
+        Err(over) => {
+            over.fault(serving.times).map(fault);
+            reply.fail(Failure::Late);
+            return None;
+        }
+        Ok(Err(why)) => {
             fault(why);
             reply.fail(Failure::Failed);
             return None;
         }
     };
     let (sender, mut given) = oneshot::channel();
-    let exchange = reply.exchange.clone();
     let outcome = {
         let mut work = pin!(handler.handle(request, sender));
-        let mut over = pin!(exchange.over(serving.times));
         loop {
             tokio::select! {
                 biased;
