@@ -24,6 +24,7 @@ mod fetch;
 mod home_assistant;
 pub mod identity;
 mod notify;
+mod patient;
 mod report;
 
 pub mod import;

@@ -12,7 +12,6 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -22,10 +21,10 @@ use dunlin_core::limits::{
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
     task::JoinSet,
-    time::{Sleep, timeout},
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -35,7 +34,7 @@ use super::{
     routes::Door,
     settings::{Certificate, Place},
 };
-use crate::link::server_config;
+use crate::{link::server_config, patient::Patient};
 
 /// How long to wait before a place is tried again that could not be had.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -153,7 +152,7 @@ async fn connection(stream: Box<dyn Stream>, tls: Option<TlsAcceptor>, room: Roo
         .header_read_timeout(Duration::from_millis(HTTP_HEAD_MS))
         .max_headers(HTTP_HEADERS_MAX)
         .max_buf_size(HTTP_HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(Patient::new(stream)), service)
+        .serve_connection(TokioIo::new(Patient::new(stream, Duration::from_millis(HTTP_STALL_MS))), service)
         .with_upgrades();
     if let Err(error) = served.await {
         tracing::debug!("a connection to the door ended: {error}");
@@ -219,63 +218,5 @@ fn remove_left(path: &Path) -> io::Result<()> {
         Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is something else than a socket")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
-    }
-}
-
-/// A stream that ends when nobody reads what is written to it.
-struct Patient {
-    stream: Box<dyn Stream>,
-    late: Option<Pin<Box<Sleep>>>,
-}
-
-impl Patient {
-    fn new(stream: Box<dyn Stream>) -> Self {
-        Self { stream, late: None }
-    }
-
-    fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.late = None;
-            return poll;
-        }
-        let stall = Duration::from_millis(HTTP_STALL_MS);
-        let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
-        late.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Patient {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for Patient {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write(cx, from);
-        self.watch(cx, poll)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let poll = Pin::new(&mut self.stream).poll_write_vectored(cx, from);
-        self.watch(cx, poll)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, poll)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let poll = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, poll)
     }
 }

@@ -21,12 +21,19 @@ use super::{
     body::{Asked, Given},
     exchange::{Exchange, Failure, Job},
 };
+use crate::patient::Patient;
 
 /// How long to wait where a connection could not be accepted: this machine has no descriptor left.
 const REST: Duration = Duration::from_millis(250);
 
-/// Accepts connections, for as long as it is not dropped.
-pub(super) async fn listen(gate: Gate, desk: mpsc::Sender<Job>, places: Arc<Semaphore>, usage: Arc<Usage>) {
+/// Accepts connections, for as long as it is not dropped. Who reads nothing for `silence` has left.
+pub(super) async fn listen(
+    gate: Gate,
+    desk: mpsc::Sender<Job>,
+    places: Arc<Semaphore>,
+    usage: Arc<Usage>,
+    silence: Duration,
+) {
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {
@@ -41,7 +48,7 @@ pub(super) async fn listen(gate: Gate, desk: mpsc::Sender<Job>, places: Arc<Sema
                     let open = usage.connection();
                     connections.spawn(async move {
                         let _held = (place, open);
-                        serve(stream, gate, desk, usage).await;
+                        serve(Patient::new(stream, silence), gate, desk, usage).await;
                     });
                 }
                 Err(error) => {
@@ -55,7 +62,7 @@ pub(super) async fn listen(gate: Gate, desk: mpsc::Sender<Job>, places: Arc<Sema
 }
 
 /// Serves one connection to its end.
-async fn serve(stream: TcpStream, gate: Gate, desk: mpsc::Sender<Job>, usage: Arc<Usage>) {
+async fn serve(stream: Patient<TcpStream>, gate: Gate, desk: mpsc::Sender<Job>, usage: Arc<Usage>) {
     let service = service_fn(|request| {
         let (desk, gate, usage) = (desk.clone(), gate.clone(), Arc::clone(&usage));
         async move { Ok::<_, Infallible>(respond(request, &desk, &gate, &usage).await) }

@@ -87,7 +87,8 @@ pub(crate) async fn serve(serving: Serving) -> String {
     let mut listening = JoinSet::new();
     for gate in &serving.gates {
         let usage = Arc::clone(&serving.usage);
-        listening.spawn(connection::listen(gate.clone(), desk.clone(), Arc::clone(&places), usage));
+        let silence = serving.times.silence;
+        listening.spawn(connection::listen(gate.clone(), desk.clone(), Arc::clone(&places), usage, silence));
     }
     (serving.accepting)();
     Instances::new(serving, first, requests).run().await

@@ -256,13 +256,23 @@ async fn who_never_answers_is_late() {
 }
 
 #[tokio::test]
-async fn who_stops_to_read_does_not_keep_an_instance() {
+async fn who_stops_to_read_keeps_neither_an_instance_nor_a_place() {
     let times = Times { silence: SHORT, ..LONG };
-    let mut app = App::start(HTTP_CHECKS, Kept { instances: 1, times, ..FRESH }).await;
+    let app = App::start(HTTP_CHECKS, Kept { instances: 1, times, ..FRESH }).await;
     let mut stream = app.connect().await;
     stream.write_all(get("/endless").as_bytes()).await.unwrap();
-    assert_eq!(app.fault().await, "GET /endless: neither said nor took anything for 200ms");
     assert_eq!(status(&app.get("/request").await), "200");
+    soon(app.usage.connections(|open| open == 0)).await;
+}
+
+#[tokio::test]
+async fn where_no_part_of_a_body_goes_either_way_the_instance_is_ended() {
+    let times = Times { silence: SHORT, ..LONG };
+    let mut app = App::start(HTTP_ECHO, Kept { instances: 1, times, ..FRESH }).await;
+    let mut stream = app.connect().await;
+    let request = b"POST / HTTP/1.1\r\nHost: board\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n";
+    stream.write_all(request).await.unwrap();
+    assert_eq!(app.fault().await, "POST /: neither said nor took anything for 200ms");
 }
 
 #[tokio::test]
