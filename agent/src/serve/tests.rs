@@ -1,12 +1,19 @@
 //! Apps that answer requests, asked over real connections: see `guests/http-checks` for what they do.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use dunlin_guests::{
     Artifact,
     component::{HTTP_CHECKS, HTTP_CLIENT, HTTP_ECHO, HTTP_HELLO},
 };
-use dunlin_host::{Gate, Grants, Guest, Limits, Program, Usage};
+use dunlin_host::{Directory, Gate, Grants, Guest, Limits, Program, Usage};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -44,12 +51,14 @@ struct Kept {
     keep: bool,
     connect: &'static [&'static str],
     times: Times,
+    /// Whether all instances but the first have a folder with a quota.
+    counted: bool,
 }
 
 /// Longer than any test.
 const LONG: Times = Times { queue: LIMIT, answer: LIMIT, silence: LIMIT, after: LIMIT };
 
-const FRESH: Kept = Kept { instances: 2, keep: false, connect: &[], times: LONG };
+const FRESH: Kept = Kept { instances: 2, keep: false, connect: &[], times: LONG, counted: false };
 
 /// What a test waits for until it is over.
 const SHORT: Duration = Duration::from_millis(200);
@@ -62,6 +71,7 @@ impl App {
         let (usage, ready) = (Arc::<Usage>::default(), Arc::<Notify>::default());
         let (told, faults) = mpsc::unbounded_channel();
         let (counted, accepting, outbound) = (usage.clone(), ready.clone(), Arc::new(Outbound::new(Tls::default())));
+        let started = AtomicBool::new(false);
         let connect = kept.connect.iter().map(|reach| reach.parse().unwrap()).collect::<Vec<_>>();
         let serving = Serving {
             program,
@@ -71,8 +81,16 @@ impl App {
             usage: usage.clone(),
             times: kept.times,
             guest: Box::new(move || {
+                let has_folder = started.swap(true, Ordering::Relaxed) && kept.counted;
+                let folder = |host: &str| Directory {
+                    host: host.into(),
+                    guest: "/".into(),
+                    read_only: true,
+                    bytes_max: Some(u64::MAX),
+                };
                 Ok(Guest {
                     args: vec!["app".into()],
+                    directories: has_folder.then(|| folder(env!("CARGO_MANIFEST_DIR"))).into_iter().collect(),
                     grants: Grants { connect: connect.clone(), ..Grants::default() },
                     client: Some(outbound.clone()),
                     usage: counted.clone(),
@@ -253,6 +271,22 @@ async fn who_never_answers_is_late() {
         assert_eq!(status(&answer), "504", "{answer}");
         assert_eq!(app.fault().await, format!("GET {path}: did not answer within 200ms"));
     }
+}
+
+/// The files of a folder with a quota are counted before an instance starts, which nobody gets to here.
+#[test]
+fn an_instance_that_does_not_come_to_be_is_late() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let (goes_on, held) = std::sync::mpsc::channel::<()>();
+    runtime.spawn_blocking(move || held.recv());
+    runtime.block_on(async {
+        let times = Times { answer: SHORT, ..LONG };
+        let mut app = App::start(HTTP_CHECKS, Kept { instances: 1, times, counted: true, ..FRESH }).await;
+        assert_eq!(status(&app.get("/request").await), "200", "the first one has no folder");
+        assert_eq!(status(&app.get("/request").await), "504");
+        assert_eq!(app.fault().await, "GET /request: did not answer within 200ms");
+    });
+    drop(goes_on);
 }
 
 #[tokio::test]
