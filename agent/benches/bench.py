@@ -35,6 +35,8 @@ class Server:
     inherits: bool = False
     # It listens there, whatever we say.
     port: int | None = None
+    # What ends it, where its process only stands for it.
+    end: list[str] | None = None
 
     def start(self) -> tuple[subprocess.Popen, int]:
         port = self.port or free_port()
@@ -49,6 +51,12 @@ class Server:
             listener.listen(128)
             given = lambda: os.dup2(listener.fileno(), 3)
             return subprocess.Popen(self.command(port), pass_fds=(3,), preexec_fn=given, **options), port
+
+
+def end(server: Server, process: subprocess.Popen) -> None:
+    if server.end:
+        run(*server.end)
+    stop(process)
 
 
 def wasmtime() -> str:
@@ -137,6 +145,6 @@ def table(head: list[str], rows: list[list]) -> None:
 
 
 __all__ = [
-    "PLAIN", "ROOT", "Failed", "Server", "answers", "await_", "cargo_build", "component", "dunlin", "free_port", "keep", "median",
+    "PLAIN", "ROOT", "Failed", "Server", "answers", "await_", "cargo_build", "component", "dunlin", "end", "free_port", "keep", "median",
     "module", "native", "pss_kib", "run", "servers", "stop", "table", "wasmtime",
 ]
