@@ -9,7 +9,9 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context, bail, ensure};
+#[cfg(feature = "components")]
+use anyhow::ensure;
+use anyhow::{Context, bail};
 use clap::Args;
 use dunlin_core::{limits, policy::Policy, wire::Instances};
 use dunlin_host::{

@@ -8,7 +8,9 @@ use dunlin_core::{
     supervise::{Effect, Supervisor},
     wire::{Instances, Probe, Start, World},
 };
-use dunlin_host::{Ended, Grants, Guest, Program, Stream, Usage};
+#[cfg(feature = "components")]
+use dunlin_host::Stream;
+use dunlin_host::{Ended, Grants, Guest, Program, Usage};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
@@ -55,6 +57,7 @@ pub(super) struct Task {
 }
 
 /// Faults that the task has not heard of yet. What is more is in the app's log.
+#[cfg(feature = "components")]
 const FAULTS_WAITING_MAX: usize = 8;
 
 impl Task {
