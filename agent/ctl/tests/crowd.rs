@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
 mod common;
+#[path = "../../tests/common/needs.rs"]
+mod needs;
 
 use std::{
     fs,
@@ -16,35 +18,17 @@ use std::{
 
 use common::{Running, World, eventually, free_port, module};
 use dunlin_core::wire::{Topic, state::DeviceState};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 /// More than the thousand and the twenty in flight.
 const DEVICES: usize = 1_300;
 
-/// Where Debian puts it, which is not on everybody's PATH.
-const PROGRAMS: [&str; 2] = ["/usr/sbin/mosquitto", "mosquitto"];
-
 fn main() {
-    let missing = program().is_none() && std::env::var_os("CI").is_none();
-    let trial = |name, test: fn()| {
-        let run = move || {
-            test();
-            Ok(())
-        };
-        let name = if missing { format!("{name} (skipped: mosquitto is not installed)") } else { String::from(name) };
-        Trial::test(name, run).with_ignored_flag(missing)
-    };
-    let trials = vec![
-        trial("what_a_broker_lost_of_a_crowd_is_said", what_a_broker_lost_of_a_crowd_is_said),
-        trial("a_broker_that_queues_enough_shows_all", a_broker_that_queues_enough_shows_all),
+    let tests: &[(_, fn())] = &[
+        ("what_a_broker_lost_of_a_crowd_is_said", what_a_broker_lost_of_a_crowd_is_said),
+        ("a_broker_that_queues_enough_shows_all", a_broker_that_queues_enough_shows_all),
     ];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
-}
-
-fn program() -> Option<&'static str> {
-    let runs =
-        |program: &&&str| Command::new(program).arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    PROGRAMS.iter().find(runs).copied()
+    needs::run(&Arguments::from_args(), needs::missing_mosquitto(), tests);
 }
 
 /// A fleet at a mosquitto with these settings, of which so many devices have said something.
@@ -54,7 +38,7 @@ fn crowd(settings: &str) -> (World, Running) {
     let config = world.path("mosquitto.conf");
     let port = world.port;
     fs::write(&config, format!("listener {port} 127.0.0.1\nallow_anonymous true\n{settings}")).unwrap();
-    let mut command = Command::new(program().expect("mosquitto is installed"));
+    let mut command = Command::new(needs::mosquitto::program().expect("mosquitto is installed"));
     let command = command.arg("-c").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
     let broker = Running(command.spawn().unwrap());
     eventually("mosquitto listens", || TcpStream::connect(("127.0.0.1", port)).ok());

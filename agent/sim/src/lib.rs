@@ -43,6 +43,5 @@ mod usage;
 pub mod report;
 
 pub use fault::Faults;
-pub use mosquitto::is_installed;
 pub use run::simulate;
 pub use settings::Settings;

@@ -1,5 +1,8 @@
 //! The broker: a mosquitto of our own on a free port of loopback.
 
+#[path = "../../tests/common/mosquitto.rs"]
+mod found;
+
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -10,9 +13,6 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use tempfile::TempDir;
-
-/// Where Debian puts it, which is not on everybody's PATH.
-const PROGRAMS: [&str; 2] = ["/usr/sbin/mosquitto", "mosquitto"];
 
 /// How long it may take to listen.
 const START: Duration = Duration::from_secs(10);
@@ -37,17 +37,6 @@ pub(crate) struct Mosquitto {
     _dir: TempDir,
 }
 
-/// Whether there is one to start.
-pub fn is_installed() -> bool {
-    program().is_some()
-}
-
-fn program() -> Option<&'static str> {
-    let runs =
-        |program: &&&str| Command::new(program).arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    PROGRAMS.iter().find(runs).copied()
-}
-
 impl Drop for Mosquitto {
     fn drop(&mut self) {
         // It may be gone already.
@@ -59,7 +48,7 @@ impl Drop for Mosquitto {
 impl Mosquitto {
     /// Starts one, and waits until it listens.
     pub(crate) fn start() -> anyhow::Result<Self> {
-        let program = program().context("mosquitto is not installed (Debian: apt install mosquitto)")?;
+        let program = found::program().context("mosquitto is not installed (Debian: apt install mosquitto)")?;
         let dir = tempfile::tempdir().context("cannot make a folder for the broker")?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));

@@ -5,29 +5,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
+#[path = "../../tests/common/needs.rs"]
+mod needs;
+
 use std::time::Duration;
 
 use dunlin::config::units::{ByteSize, Span};
 use dunlin_sim::{Settings, report::Table, simulate};
 use indicatif::ProgressBar;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 fn main() {
-    let missing = !dunlin_sim::is_installed() && std::env::var_os("CI").is_none();
-    let trial = |name, test: fn()| {
-        let run = move || {
-            test();
-            Ok(())
-        };
-        let name = if missing { format!("{name} (skipped: mosquitto is not installed)") } else { String::from(name) };
-        Trial::test(name, run).with_ignored_flag(missing)
-    };
-    let trials = vec![
-        trial("a_flock_converges_with_bad_lines_and_power_cuts", a_flock_converges_with_bad_lines_and_power_cuts),
-        trial("boards_that_are_not_there_in_time_are_named", boards_that_are_not_there_in_time_are_named),
+    let tests: &[(_, fn())] = &[
+        ("a_flock_converges_with_bad_lines_and_power_cuts", a_flock_converges_with_bad_lines_and_power_cuts),
+        ("boards_that_are_not_there_in_time_are_named", boards_that_are_not_there_in_time_are_named),
     ];
     // One after the other: what they use of the machine is measured.
-    libtest_mimic::run(&Arguments { test_threads: Some(1), ..Arguments::from_args() }, trials).exit();
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    needs::run(&arguments, needs::missing_mosquitto(), tests);
 }
 
 /// One chunk a module, so that slow lines do not make this a slow test.

@@ -12,13 +12,10 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
-use crate::{ports::free_port, site::eventually};
+use crate::{needs::mosquitto, ports::free_port, site::eventually};
 
 /// Users of the broker, each with a certificate and a password.
 pub(crate) const USERS: [&str; 3] = ["operator", "pi-kitchen", "pi-hall"];
-
-/// Where Debian puts it, which is not on everybody's PATH.
-const PROGRAMS: [&str; 2] = ["/usr/sbin/mosquitto", "mosquitto"];
 
 /// The first lines of README's configuration and of its ACL.
 const CONFIG: &str = "listener 8883\n";
@@ -34,16 +31,6 @@ impl Drop for Mosquitto {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-pub(crate) fn is_installed() -> bool {
-    program().is_some()
-}
-
-fn program() -> Option<&'static str> {
-    let runs =
-        |program: &&&str| Command::new(program).arg("-h").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
-    PROGRAMS.iter().find(runs).copied()
 }
 
 impl Mosquitto {
@@ -85,7 +72,7 @@ impl Mosquitto {
     }
 
     pub(crate) fn restart(&mut self) {
-        let program = program().expect("mosquitto is installed");
+        let program = mosquitto::program().expect("mosquitto is installed");
         let mut command = Command::new(program);
         command.arg("-c").arg(self.file("mosquitto.conf")).stdout(Stdio::null()).stderr(Stdio::null());
         self.process = Some(command.spawn().unwrap());

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where")]
 
 mod broker;
+#[path = "../common/needs.rs"]
+mod needs;
 #[path = "../common/ports.rs"]
 mod ports;
 mod site;
@@ -19,32 +21,23 @@ mod memory;
 use std::time::Duration;
 
 use broker::Mosquitto;
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 use site::{Agent, Site, eventually};
 use thief::Thief;
 
 fn main() {
-    let missing = !broker::is_installed() && std::env::var_os("CI").is_none();
-    let trial = |name, test: fn()| {
-        let run = move || {
-            test();
-            Ok(())
-        };
-        let name = if missing { format!("{name} (skipped: mosquitto is not installed)") } else { String::from(name) };
-        Trial::test(name, run).with_ignored_flag(missing)
-    };
-    let trials = vec![
-        trial("a_deploy_converges_whoever_is_killed", a_deploy_converges_whoever_is_killed),
-        trial("a_board_writes_only_what_is_its_own", a_board_writes_only_what_is_its_own),
-        trial("a_broker_that_refuses_us_is_named", a_broker_that_refuses_us_is_named),
-        trial("a_broker_that_lost_everything_is_made_up_for", delivery::a_broker_that_lost_everything_is_made_up_for),
-        trial(
+    let tests: &[(_, fn())] = &[
+        ("a_deploy_converges_whoever_is_killed", a_deploy_converges_whoever_is_killed),
+        ("a_board_writes_only_what_is_its_own", a_board_writes_only_what_is_its_own),
+        ("a_broker_that_refuses_us_is_named", a_broker_that_refuses_us_is_named),
+        ("a_broker_that_lost_everything_is_made_up_for", delivery::a_broker_that_lost_everything_is_made_up_for),
+        (
             "the_peak_of_a_fetch_does_not_depend_on_the_module",
             memory::the_peak_of_a_fetch_does_not_depend_on_the_module,
         ),
-        trial("a_broker_that_keeps_nothing_is_coped_with", delivery::a_broker_that_keeps_nothing_is_coped_with),
+        ("a_broker_that_keeps_nothing_is_coped_with", delivery::a_broker_that_keeps_nothing_is_coped_with),
     ];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    needs::run(&Arguments::from_args(), needs::missing_mosquitto(), tests);
 }
 
 fn a_deploy_converges_whoever_is_killed() {

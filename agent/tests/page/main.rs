@@ -12,12 +12,14 @@ mod ask;
 mod browser;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/needs.rs"]
+mod needs;
 #[path = "../door/scene.rs"]
 mod scene;
 
 use dunlin_core::wire::{Restart, Start, Topic, state::Phase};
 use dunlin_guests::{Artifact, ENV, HELLO, KEEP_ALIVE, TRAP};
-use libtest_mimic::{Arguments, Trial};
+use libtest_mimic::Arguments;
 
 use browser::Browser;
 use scene::Scene;
@@ -26,26 +28,17 @@ use scene::Scene;
 const EVIL: &str = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
 
 fn main() {
-    let missing = browser::missing().filter(|_| std::env::var_os("CI").is_none());
-    let trial = |name: &str, test: fn()| {
-        let run = move || {
-            test();
-            Ok(())
-        };
-        let name = missing.map_or(name.into(), |why| format!("{name} (skipped: {why})"));
-        Trial::test(name, run).with_ignored_flag(missing.is_some())
-    };
-    let mut trials = vec![
-        trial("it_shows_what_happens_while_it_happens", it_shows_what_happens_while_it_happens),
-        trial("what_others_say_is_text", what_others_say_is_text),
-        trial("a_keyboard_and_a_screen_reader_find_their_way", a_keyboard_and_a_screen_reader_find_their_way),
-        trial("it_says_when_the_board_is_gone_and_comes_back_with_it", it_says_when_the_board_is_gone),
-        trial("it_fits_a_phone_and_can_be_read_in_light_and_dark", it_fits_a_phone_and_can_be_read),
+    let mut tests: Vec<(_, fn())> = vec![
+        ("it_shows_what_happens_while_it_happens", it_shows_what_happens_while_it_happens),
+        ("what_others_say_is_text", what_others_say_is_text),
+        ("a_keyboard_and_a_screen_reader_find_their_way", a_keyboard_and_a_screen_reader_find_their_way),
+        ("it_says_when_the_board_is_gone_and_comes_back_with_it", it_says_when_the_board_is_gone),
+        ("it_fits_a_phone_and_can_be_read_in_light_and_dark", it_fits_a_phone_and_can_be_read),
     ];
     if std::env::var_os("DUNLIN_PICTURES").is_some() {
-        trials.push(trial("pictures", pictures));
+        tests.push(("pictures", pictures));
     }
-    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+    needs::run(&Arguments::from_args(), browser::missing(), &tests);
 }
 
 /// The thread on which the board and its broker live while the browser is driven from the test's own.
