@@ -25,6 +25,9 @@ mod home_assistant;
 pub mod identity;
 mod notify;
 mod patient;
+#[cfg(test)]
+#[path = "../tests/common/ports.rs"]
+mod ports;
 mod report;
 
 pub mod import;

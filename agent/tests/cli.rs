@@ -151,8 +151,8 @@ fn what_cannot_run_says_why_and_exits_1() {
     }
     let output = dunlin(&["run", "/nowhere.wasm"]);
     assert!(output.status.code() == Some(1) && text(&output.stderr).contains("/nowhere.wasm"));
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let listener = TcpListener::bind(taken).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap();
     let output = run(&HELLO, &["-p", &format!("{taken}:7878")]);
     assert!(output.status.code() == Some(1) && text(&output.stderr).contains(&format!("cannot publish {taken}")));
     drop(listener);

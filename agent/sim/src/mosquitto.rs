@@ -2,10 +2,12 @@
 
 #[path = "../../tests/common/mosquitto.rs"]
 mod found;
+#[path = "../../tests/common/ports.rs"]
+mod ports;
 
 use std::{
     fs,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -50,7 +52,7 @@ impl Mosquitto {
     pub(crate) fn start() -> anyhow::Result<Self> {
         let program = found::program().context("mosquitto is not installed (Debian: apt install mosquitto)")?;
         let dir = tempfile::tempdir().context("cannot make a folder for the broker")?;
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let port = ports::free_port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let config = dir.path().join("mosquitto.conf");
         // Started by root, it would become a user who can't read its own folder.

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{Outbound, Serving, Times, serve};
-use crate::link::Tls;
+use crate::{link::Tls, ports::free_port};
 
 /// No event that a test waits for takes this long, on however slow a machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -424,7 +424,7 @@ async fn an_app_asks_another_one() {
     let mut client = App::start(HTTP_CLIENT, Kept { connect: &["127.0.0.1:*"], ..FRESH }).await;
     let answer = client.get(&format!("/{}/response", checks.address)).await;
     assert!(status(&answer) == "418" && answer.contains("four"), "{answer}");
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
     assert_eq!(status(&client.get(&format!("/{closed}/")).await), "502");
     assert_eq!(client.fault().await, format!("GET /{closed}/: it has no answer: connection-refused"));
     assert_eq!(status(&client.get("/10.0.0.1:80/").await), "502");

@@ -1,4 +1,4 @@
-//! Ports for what a test starts.
+//! Ports for what a test starts. The simulator takes this file, too.
 
 use std::{
     net::TcpListener,
@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Below those that the kernel gives to whoever asks for any: a client's own port is never one of these.
-const FIRST: u32 = 12_000;
+const FIRST: u16 = 12_000;
 const COUNT: u32 = 20_000;
 
 /// A port of loopback that nobody listens on, and that no other test of this process is given.
@@ -19,8 +19,7 @@ pub(crate) fn free_port() -> u16 {
     loop {
         let number = GIVEN.fetch_add(1, Ordering::Relaxed);
         // Processes that run beside this one begin elsewhere.
-        let port = FIRST + (process::id().wrapping_mul(191).wrapping_add(number)) % COUNT;
-        let port = u16::try_from(port).unwrap();
+        let port = FIRST + (process::id().wrapping_mul(191).wrapping_add(number) % COUNT) as u16;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

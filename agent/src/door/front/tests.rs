@@ -22,6 +22,7 @@ use crate::{
         settings::{FrontSettings, Place},
         view::View,
     },
+    ports::free_port,
 };
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -43,9 +44,7 @@ impl Drop for Scene {
 
 impl Scene {
     async fn new() -> Self {
-        // Ports that are free now are taken again at once.
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (front, port) = (free(), free().port());
+        let (front, port) = (SocketAddr::from(([127, 0, 0, 1], free_port())), free_port());
         let ports = Ports::new("127.0.0.1".parse().unwrap());
         let owned = ports.listen(&"app".parse().unwrap(), Protocol::Tcp, Some(port)).await.unwrap();
         let PortSocket::Tcp(app) = owned else { unreachable!("a TCP port was asked for") };
