@@ -194,31 +194,19 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
 /// Answers requests with instances that are given what this guest is, until it cannot be started.
 #[cfg(feature = "components")]
 async fn answer(program: Program, guest: Guest, instances: Instances) -> anyhow::Result<u8> {
-    let Guest { args, env, directories, listeners, grants, client, limits, usage, .. } = guest;
+    let Guest { directories, listeners, grants, limits, usage, .. } = &guest;
     ensure!(!listeners.is_empty(), "it answers HTTP requests: publish a port of its, as with -p 8080:80");
     ensure!(grants.listen.is_empty(), "it answers HTTP requests, and gets no datagrams: publish no port with /udp");
     ensure!(directories.is_empty(), "it answers HTTP requests, and such an app has no directories: leave out --dir");
-    let limits = Limits { memory_bytes: limits.memory_bytes / usize::from(instances.max), ..limits };
-    let counted = Arc::clone(&usage);
+    let limits = Limits { memory_bytes: limits.memory_bytes / usize::from(instances.max), ..limits.clone() };
     let serving = serve::Serving {
         program,
         instances: instances.max.into(),
         keep: instances.keep,
-        gates: listeners.into_iter().map(|listener| listener.socket).collect(),
-        usage,
+        gates: listeners.iter().map(|listener| listener.socket.clone()).collect(),
+        usage: Arc::clone(usage),
         times: serve::Times::default(),
-        guest: Box::new(move || {
-            Ok(Guest {
-                args: args.clone(),
-                env: env.clone(),
-                grants: grants.clone(),
-                client: client.clone(),
-                limits: limits.clone(),
-                observer: Box::new(Terminal),
-                usage: Arc::clone(&counted),
-                ..Guest::default()
-            })
-        }),
+        guest: serve::each(Guest { limits, ..guest }, || Box::new(Terminal)),
         accepting: Box::new(|| ()),
         fault: Box::new(|why| eprintln!("dunlin: {why}")),
     };

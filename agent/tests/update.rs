@@ -27,6 +27,7 @@ use dunlin_guests::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::JoinHandle,
 };
 
 /// A board that runs the first release of `app`, published on a port.
@@ -178,14 +179,16 @@ impl Seen {
     }
 }
 
-#[tokio::test]
-async fn updates_under_load_drop_no_request() {
-    let updates = number("DUNLIN_UPDATES", 100);
-    let mut scene = Scene::new().await;
-    scene.update_to_keep_alive().await;
-    let (seen, port) = (Arc::new(Seen::default()), scene.port);
-    let clients: Vec<_> = (0..4)
-        .map(|client| {
+/// Clients that ask again and again, every other one on a connection that it keeps.
+struct Load {
+    seen: Arc<Seen>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn on(port: u16) -> Self {
+        let seen = Arc::<Seen>::default();
+        let client = |client| {
             let seen = Arc::clone(&seen);
             tokio::spawn(async move {
                 let mut kept = Kept::new(port);
@@ -194,24 +197,43 @@ async fn updates_under_load_drop_no_request() {
                     seen.note(answer);
                 }
             })
-        })
-        .collect();
+        };
+        let clients = (0..4).map(client).collect();
+        Self { seen, clients }
+    }
+
+    fn answers(&self) -> usize {
+        self.seen.answers.load(Ordering::Relaxed)
+    }
+
+    /// Ends it; how many answers there were, if there was one to each request.
+    async fn over(self) -> usize {
+        self.seen.over.store(true, Ordering::Relaxed);
+        for client in self.clients {
+            client.await.unwrap();
+        }
+        assert_eq!(*self.seen.failures.lock().unwrap(), Vec::<String>::new());
+        self.seen.answers.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test]
+async fn updates_under_load_drop_no_request() {
+    let updates = number("DUNLIN_UPDATES", 100);
+    let mut scene = Scene::new().await;
+    scene.update_to_keep_alive().await;
+    let load = Load::on(scene.port);
     let start = Instant::now();
     for _ in 0..updates {
         scene.update_to_keep_alive().await;
     }
     let took = start.elapsed();
-    seen.over.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.unwrap();
-    }
-    let answers = seen.answers.load(Ordering::Relaxed);
+    let answers = load.over().await;
     // All that goes with the agent, whatever the broker in this process keeps.
     let before = memory::held_by_all();
     scene.board.stop().await;
     let held = (before - memory::held_by_all()) / 1024;
     println!("{updates} updates in {took:?}, {answers} answers meanwhile; the agent held {held} KiB at the end");
-    assert_eq!(*seen.failures.lock().unwrap(), Vec::<String>::new());
     assert!(answers as u64 >= updates);
 }
 
@@ -219,36 +241,20 @@ async fn updates_under_load_drop_no_request() {
 #[tokio::test]
 async fn updates_of_an_app_that_answers_requests_drop_none() {
     let mut scene = Scene::new().await;
-    let (seen, port) = (Arc::new(Seen::default()), scene.port);
-    let clients: Vec<_> = (0..4)
-        .map(|client| {
-            let seen = Arc::clone(&seen);
-            tokio::spawn(async move {
-                let mut kept = Kept::new(port);
-                while !seen.over.load(Ordering::Relaxed) {
-                    let answer = if client % 2 == 0 { request(port).await } else { kept.request().await };
-                    seen.note(answer);
-                }
-            })
-        })
-        .collect();
+    let load = Load::on(scene.port);
     for _ in 0..10 {
         scene.deploy_http(&HTTP_HELLO, |_| {}).await;
         let expected = format!("{}.0.0", scene.sequence);
         scene.board.app("it took over", |app| app.phase == Phase::Running && version(app) == expected).await;
-        let before = seen.answers.load(Ordering::Relaxed);
+        let before = load.answers();
         let answered = async {
-            while seen.answers.load(Ordering::Relaxed) < before + 4 {
+            while load.answers() < before + 4 {
                 tokio::task::yield_now().await;
             }
         };
         within(answered, Duration::from_secs(20)).await.expect("nobody is answered");
     }
-    seen.over.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.unwrap();
-    }
-    assert_eq!(*seen.failures.lock().unwrap(), Vec::<String>::new());
+    load.over().await;
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use super::{
     record::{Counted, Record},
 };
 #[cfg(feature = "components")]
-use crate::serve::{Serving, Times, serve};
+use crate::serve::{Serving, Times, each, serve};
 
 type Run = Pin<Box<dyn Future<Output = supervise::Ended> + Send>>;
 type Look = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
@@ -196,8 +196,7 @@ impl Task {
         let (app, setup) = (&self.spec.release.app, &self.spec.setup);
         // What is opened for it is opened once, and not for each request.
         let guest = self.guest(doors)?;
-        let (args, env, grants, limits) = (guest.args, guest.env, guest.grants, guest.limits);
-        let (usage, client, ready) = (Arc::clone(&self.usage), guest.client, Arc::clone(&self.accepting));
+        let ready = Arc::clone(&self.accepting);
         let paper = self.paper();
         let lines = paper.clone();
         let (told, faults) = mpsc::channel(FAULTS_WAITING_MAX);
@@ -208,20 +207,9 @@ impl Task {
             instances: instances.max.into(),
             keep: instances.keep,
             gates: doors.gates(),
-            usage: Arc::clone(&usage),
+            usage: Arc::clone(&self.usage),
             times: Times::default(),
-            guest: Box::new(move || {
-                Ok(Guest {
-                    args: args.clone(),
-                    env: env.clone(),
-                    grants: grants.clone(),
-                    client: client.clone(),
-                    limits: limits.clone(),
-                    observer: Box::new(Lines::new(lines.clone())),
-                    usage: Arc::clone(&usage),
-                    ..Guest::default()
-                })
-            }),
+            guest: each(guest, move || Box::new(Lines::new(lines.clone()))),
             accepting: Box::new(move || ready.notify_one()),
             fault: Box::new(move |why| {
                 paper.line(Stream::Stderr, why.as_bytes());

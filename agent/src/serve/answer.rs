@@ -13,8 +13,7 @@ use super::{
 
 /// A fresh instance; why there is none.
 pub(super) async fn start(serving: &Serving) -> Result<Handler, String> {
-    let guest = (serving.guest)()?;
-    Handler::start(&serving.program, guest).await.map_err(|how| ended(&how))
+    Handler::start(&serving.program, (serving.guest)()).await.map_err(|how| ended(&how))
 }
 
 /// Has an instance answer a request, a fresh one if there is none; what can answer another one.

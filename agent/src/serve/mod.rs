@@ -20,7 +20,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use dunlin_core::limits::{SERVE_AFTER_MS, SERVE_ANSWER_MS, SERVE_CONNECTIONS_MAX, SERVE_QUEUE_MS, SERVE_SILENCE_MS};
-use dunlin_host::{Ended, Gate, Guest, Program, Usage};
+use dunlin_host::{Ended, Gate, Guest, Observer, Program, Usage};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -42,11 +42,29 @@ pub(crate) struct Serving {
     pub(crate) usage: Arc<Usage>,
     pub(crate) times: Times,
     /// What each instance is given.
-    pub(crate) guest: Box<dyn Fn() -> Result<Guest, String> + Send + Sync>,
+    pub(crate) guest: Each,
     /// Told when the first instance is there: connections are accepted from then on.
     pub(crate) accepting: Box<dyn Fn() + Send + Sync>,
     /// Told of each request that went wrong by the app's own fault.
     pub(crate) fault: Box<dyn Fn(String) + Send + Sync>,
+}
+
+/// What each of several instances is given.
+pub(crate) type Each = Box<dyn Fn() -> Guest + Send + Sync>;
+
+/// Gives each instance what this guest has, but for its descriptors and messages, which are one's alone.
+pub(crate) fn each(guest: Guest, observer: impl Fn() -> Box<dyn Observer> + Send + Sync + 'static) -> Each {
+    let Guest { args, env, grants, client, limits, usage, .. } = guest;
+    Box::new(move || Guest {
+        args: args.clone(),
+        env: env.clone(),
+        grants: grants.clone(),
+        client: client.clone(),
+        limits: limits.clone(),
+        observer: observer(),
+        usage: Arc::clone(&usage),
+        ..Guest::default()
+    })
 }
 
 /// How long what may take.

@@ -88,14 +88,14 @@ impl App {
                     read_only: true,
                     bytes_max: Some(u64::MAX),
                 };
-                Ok(Guest {
+                Guest {
                     args: vec!["app".into()],
                     directories: has_folder.then(|| folder(env!("CARGO_MANIFEST_DIR"))).into_iter().collect(),
                     grants: Grants { connect: connect.clone(), ..Grants::default() },
                     client: Some(outbound.clone()),
                     usage: counted.clone(),
                     ..Guest::default()
-                })
+                }
             }),
             accepting: Box::new(move || accepting.notify_one()),
             fault: Box::new(move |why| _ = told.send(why)),
@@ -406,7 +406,7 @@ async fn an_app_that_cannot_be_started_says_why() {
         gates: vec![listener.into()],
         usage: Arc::default(),
         times: LONG,
-        guest: Box::new(move || Ok(Guest { limits: limits.clone(), ..Guest::default() })),
+        guest: Box::new(move || Guest { limits: limits.clone(), ..Guest::default() }),
         accepting: Box::new(|| panic!("it accepts")),
         fault: Box::new(|_| ()),
     };
