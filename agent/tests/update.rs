@@ -257,6 +257,33 @@ async fn updates_of_an_app_that_answers_requests_drop_none() {
     load.over().await;
 }
 
+/// Answers requests, when it has started: and that it does not.
+const NEVER_STARTS: &str = r#"(component
+    (import "wasi:http/types@0.2.0" (instance $types
+        (export "incoming-request" (type (sub resource)))
+        (export "response-outparam" (type (sub resource)))))
+    (alias export $types "incoming-request" (type $request))
+    (alias export $types "response-outparam" (type $outparam))
+    (core module $module
+        (func $start (loop (br 0)))
+        (start $start)
+        (func (export "handle") (param i32 i32)))
+    (core instance $instance (instantiate $module))
+    (func $handle (param "request" (own $request)) (param "response-out" (own $outparam))
+        (canon lift (core func $instance "handle")))
+    (instance $handler (export "handle" (func $handle)))
+    (export "wasi:http/incoming-handler@0.2.0" (instance $handler)))"#;
+
+#[tokio::test]
+async fn an_instance_that_never_starts_is_reverted_while_the_old_one_serves() {
+    let mut scene = Scene::new().await;
+    let bytes = wat::parse_str(NEVER_STARTS).unwrap();
+    scene.deploy_http(&Artifact { bytes: bytes.leak(), ..HTTP_HELLO }, |release| release.health.start_ms = 300).await;
+    let next = scene.reverted().await.next.unwrap();
+    assert!(next.why.as_ref().unwrap().contains("not well within 300 ms of its start"), "{next:?}");
+    assert!(get(scene.port).await.contains("Hello, WASM!"));
+}
+
 #[tokio::test]
 async fn a_request_that_fails_reverts_a_trial_and_is_told_afterwards() {
     let mut scene = Scene::new().await;
