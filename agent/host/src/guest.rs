@@ -11,6 +11,7 @@ use crate::bus::Bus;
 use crate::fault::Fault;
 use crate::gate::Gate;
 use crate::grants::Grants;
+use crate::lookup::Lookups;
 use crate::quota::{Limits, Usage};
 
 /// What one start of a program is given.
@@ -27,6 +28,8 @@ pub struct Guest {
     pub listeners: Vec<Listener>,
     /// What it may reach by sockets that it opens itself.
     pub grants: Grants,
+    /// With whom it shares its turns at looking up names; with nobody if nothing is said.
+    pub lookups: Lookups,
     /// What carries its messages: without one it has nobody to tell anything.
     pub bus: Option<Box<dyn Bus>>,
     /// Who performs its HTTP requests: without one it makes none.
@@ -50,6 +53,7 @@ impl Default for Guest {
             directories: Vec::new(),
             listeners: Vec::new(),
             grants: Grants::default(),
+            lookups: Lookups::default(),
             bus: None,
             #[cfg(feature = "components")]
             client: None,

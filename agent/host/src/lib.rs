@@ -48,6 +48,7 @@ pub use fault::{Fault, FaultKind};
 pub use gate::Gate;
 pub use grants::{BadReach, Grants, Port, PortSocket, Reach};
 pub use guest::{Directory, Ended, Guest, Listener, NotStarted, Observer, Silent, Stdin, Stream};
+pub use lookup::Lookups;
 pub use p1::{FunctionInfo, functions};
 pub use quota::{Connection, Limits, Usage};
 pub use rejected::Rejected;

@@ -1,6 +1,7 @@
 //! Names and their addresses, looked up by few threads: the machine's resolver can be neither interrupted nor hurried.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::Pin;
@@ -15,45 +16,71 @@ pub(crate) type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + 
 
 /// Threads that look up names, of all guests together. The runtime has few, and saving, hashing and compiling need
 /// them too: a plan that ends a guest must not wait for what that guest asked.
-const THREADS_MAX: usize = 4;
+const THREADS_MAX: usize = 8;
 
-/// Threads that look up the names of one guest, so that the others get answers where its own names have none.
-const GUEST_THREADS_MAX: usize = 2;
+/// Those of them that may be at the names of guests who have one already. One is everybody's own, so that the
+/// others get answers where somebody's names have none.
+const MORE_THREADS_MAX: usize = 2;
 
 /// How long a lookup may take, its turn included.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-static THREADS: Semaphore = Semaphore::const_new(THREADS_MAX);
+static THREADS: Threads = Threads::new();
 
-/// The lookups of one guest.
-pub(crate) struct Lookups {
+struct Threads {
+    all: Semaphore,
+    more: Semaphore,
+}
+
+impl Threads {
+    const fn new() -> Self {
+        Self { all: Semaphore::const_new(THREADS_MAX), more: Semaphore::const_new(MORE_THREADS_MAX) }
+    }
+}
+
+/// The right to look up names. Who has a clone shares it: instances of one guest, and its runs one after the other,
+/// since a thread may still be at a name that an earlier one asked for.
+#[derive(Clone)]
+pub struct Lookups {
     own: Arc<Semaphore>,
-    all: &'static Semaphore,
+    threads: &'static Threads,
     ask: fn(&str) -> io::Result<Vec<IpAddr>>,
 }
 
 impl Default for Lookups {
+    /// Of a guest that shares it with nobody.
     fn default() -> Self {
         Self::new(&THREADS, ask)
     }
 }
 
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookups").finish_non_exhaustive()
+    }
+}
+
 impl Lookups {
-    fn new(all: &'static Semaphore, ask: fn(&str) -> io::Result<Vec<IpAddr>>) -> Self {
-        Self { own: Arc::new(Semaphore::new(GUEST_THREADS_MAX)), all, ask }
+    fn new(threads: &'static Threads, ask: fn(&str) -> io::Result<Vec<IpAddr>>) -> Self {
+        Self { own: Arc::new(Semaphore::new(1)), threads, ask }
     }
 
     /// Begins to look up a name. It is a task of its own, which gives its turn to nobody who does not take it: a
     /// guest need not look at what it began.
     pub(crate) fn begin(&self, name: String) -> Lookup {
-        let (own, all, ask) = (Arc::clone(&self.own), self.all, self.ask);
+        let (own, Threads { all, more }, ask) = (Arc::clone(&self.own), self.threads, self.ask);
         let looked_up = async move {
-            let of_guest = own.acquire_owned().await.map_err(io::Error::other)?;
+            let turn = tokio::select! {
+                biased;
+                own = own.acquire_owned() => own.map(|own| (Some(own), None)),
+                more = more.acquire() => more.map(|more| (None, Some(more))),
+            };
+            let turn = turn.map_err(io::Error::other)?;
             let of_all = all.acquire().await.map_err(io::Error::other)?;
             // The thread is occupied until it is done, whoever has stopped waiting for it.
             let asked = spawn_blocking(move || {
                 let found = ask(&name);
-                drop((of_guest, of_all));
+                drop((turn, of_all));
                 found
             });
             asked.await?
@@ -133,12 +160,13 @@ mod tests {
 
     #[test]
     fn lookups_that_hang_leave_threads_to_others() {
-        static THREADS: Semaphore = Semaphore::const_new(THREADS_MAX);
+        static THREADS: Threads = Threads::new();
         static RESOLVER: Shared = resolver();
         let runtime = runtime();
         let _release = Release(&RESOLVER);
         runtime.block_on(async {
-            let guests = (0..4).map(|_| Lookups::new(&THREADS, |name| hang(&RESOLVER, name))).collect::<Vec<_>>();
+            let guests =
+                (0..THREADS_MAX).map(|_| Lookups::new(&THREADS, |name| hang(&RESOLVER, name))).collect::<Vec<_>>();
             let begin = || guests.iter().flat_map(|guest| (0..8).map(|_| guest.begin("slow".into())));
             // Given up while they hang, and begun again: the threads are still at the first ones.
             for _ in 0..4 {
@@ -159,18 +187,27 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_whose_lookups_hang_does_not_hold_up_another() {
-        static THREADS: Semaphore = Semaphore::const_new(THREADS_MAX);
+    fn guests_whose_lookups_hang_do_not_hold_up_another() {
+        const HOSTILE: usize = THREADS_MAX - MORE_THREADS_MAX - 1;
+        const HELD: usize = HOSTILE + MORE_THREADS_MAX;
+        static THREADS: Threads = Threads::new();
         static RESOLVER: Shared = resolver();
         let runtime = runtime();
         let _release = Release(&RESOLVER);
         runtime.block_on(async {
-            let [guest, other] = [(); 2].map(|()| Lookups::new(&THREADS, |name| hang(&RESOLVER, name)));
-            let _begun = (0..8).map(|_| guest.begin("slow".into())).collect::<Vec<_>>();
-            let slow = timeout(LONG, spawn_blocking(|| asked(&RESOLVER, GUEST_THREADS_MAX))).await;
-            assert_eq!(slow.expect("no thread is left").unwrap(), GUEST_THREADS_MAX);
-            assert_eq!(other.begin("quick".into()).await.unwrap(), [Ipv4Addr::LOCALHOST]);
-            assert_eq!(asked(&RESOLVER, GUEST_THREADS_MAX), GUEST_THREADS_MAX);
+            let lookups = || Lookups::new(&THREADS, |name| hang(&RESOLVER, name));
+            let hostile = (0..HOSTILE).map(|_| lookups()).collect::<Vec<_>>();
+            // Each of them is several instances.
+            let instances = hostile.iter().flat_map(|guest| [guest.clone(), guest.clone()]);
+            let _begun =
+                instances.flat_map(|guest| (0..8).map(move |_| guest.begin("slow".into()))).collect::<Vec<_>>();
+            let slow = timeout(LONG, spawn_blocking(|| asked(&RESOLVER, HELD))).await;
+            assert_eq!(slow.expect("no thread is left").unwrap(), HELD);
+            let other = lookups();
+            for _ in 0..4 {
+                assert_eq!(other.begin("quick".into()).await.unwrap(), [Ipv4Addr::LOCALHOST]);
+            }
+            assert_eq!(asked(&RESOLVER, HELD), HELD);
         });
     }
 }

@@ -52,7 +52,8 @@ pub(crate) enum Suspended {
 
 impl State {
     pub(crate) fn new(guest: Guest) -> Result<Self, NotStarted> {
-        let Guest { args, env, stdin, directories, listeners, grants, bus, limits, observer, usage, .. } = guest;
+        let Guest { args, env, stdin, directories, listeners, grants, lookups, bus, limits, observer, usage, .. } =
+            guest;
         let listen_fds = (!listeners.is_empty()).then(|| format!("LISTEN_FDS={}", listeners.len()));
         let env = env
             .into_iter()
@@ -70,7 +71,7 @@ impl State {
             env,
             fds,
             permits,
-            lookups: Lookups::default(),
+            lookups,
             mailbox: bus.map(Mailbox::new),
             console: Console::new(observer),
             memory: None,

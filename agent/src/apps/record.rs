@@ -10,7 +10,7 @@ use dunlin_core::{
     limits::{RECENT_BYTES, RECENT_LINES},
     wire::{AppName, Timestamp},
 };
-use dunlin_host::{Stream, Usage};
+use dunlin_host::{Lookups, Stream, Usage};
 use serde::Serialize;
 
 /// The records of all apps.
@@ -63,6 +63,8 @@ struct Kept {
     /// All but what the runs below did.
     past: Figures,
     runs: Vec<Arc<Usage>>,
+    /// Of all its runs together.
+    lookups: Lookups,
 }
 
 /// A run that counts until it is dropped.
@@ -115,6 +117,11 @@ impl Record {
                 ..now
             }
         })
+    }
+
+    /// Its right to look up names.
+    pub(super) fn lookups(&self) -> Lookups {
+        self.lock().lookups.clone()
     }
 
     /// It printed a line.

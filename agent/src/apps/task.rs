@@ -244,6 +244,7 @@ impl Task {
             directories: self.around.board.directories(app, setup)?,
             listeners,
             grants: Grants { connect, within, resolve: setup.resolve, listen },
+            lookups: self.record.lookups(),
             bus: self.messages.bus(),
             #[cfg(feature = "components")]
             client: Some(Arc::clone(&self.around.outbound) as Arc<_>),

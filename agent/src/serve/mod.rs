@@ -54,11 +54,12 @@ pub(crate) type Each = Box<dyn Fn() -> Guest + Send + Sync>;
 
 /// Gives each instance what this guest has, but for its descriptors and messages, which are one's alone.
 pub(crate) fn each(guest: Guest, observer: impl Fn() -> Box<dyn Observer> + Send + Sync + 'static) -> Each {
-    let Guest { args, env, grants, client, limits, usage, .. } = guest;
+    let Guest { args, env, grants, lookups, client, limits, usage, .. } = guest;
     Box::new(move || Guest {
         args: args.clone(),
         env: env.clone(),
         grants: grants.clone(),
+        lookups: lookups.clone(),
         client: client.clone(),
         limits: limits.clone(),
         observer: observer(),
