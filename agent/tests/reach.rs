@@ -5,12 +5,23 @@
 
 mod common;
 
-use std::net::TcpListener;
+use std::{
+    net::TcpListener,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
-use common::{Board, Fleet, Operator, broker, release};
+use common::{Board, Fleet, LIMIT, Operator, broker, free_port, release};
 use dunlin::{config::Config, store::Disk};
-use dunlin_core::wire::{Asks, Listen, Mount, Protocol, Restart, state::Phase};
-use dunlin_guests::FILES;
+use dunlin_core::wire::{Asks, Instances, Listen, Mount, Protocol, Restart, World, state::Phase};
+use dunlin_guests::{FILES, component::HTTP_CLIENT};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
 /// Deploys a module that ends by itself, and waits for what the board says of its end.
 async fn outcome(module: &[u8], configure: impl FnOnce(&mut Config), ask: impl FnOnce(&mut Asks)) -> String {
@@ -103,8 +114,100 @@ const BINDS_UDP: &str = r#"(module
 #[tokio::test]
 async fn an_app_binds_the_ports_for_datagrams_that_are_published() {
     let module = wat::parse_str(BINDS_UDP).unwrap();
-    let host = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let listen = Listen { guest: 53, host: Some(host), protocol: Protocol::Udp, nonblocking: false };
+    let listen = Listen { guest: 53, host: Some(free_port()), protocol: Protocol::Udp, nonblocking: false };
     assert_eq!(outcome(&module, |_| {}, |asks| asks.listen = vec![listen]).await, "it exited with 0");
     assert_eq!(outcome(&module, |_| {}, |_| {}).await, "it exited with 2", "ACCES");
+}
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority() -> Authority {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "an authority of this test");
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// A server of this name by TLS, for whom this authority vouches. It counts whom it answers.
+struct Server {
+    port: u16,
+    answers: Arc<AtomicUsize>,
+}
+
+impl Server {
+    async fn start(name: &str, authority: &Authority) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new([name.into()]).unwrap().signed_by(&key, authority).unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, answers) = (listener.local_addr().unwrap().port(), Arc::<AtomicUsize>::default());
+        let count = Arc::clone(&answers);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // Who does not trust it leaves here.
+                let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                count.fetch_add(1, Ordering::Relaxed);
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nby TLS").await.unwrap();
+                stream.shutdown().await.unwrap();
+            }
+        });
+        Self { port, answers }
+    }
+
+    fn answers(&self) -> usize {
+        self.answers.load(Ordering::Relaxed)
+    }
+}
+
+/// A board's configuration that trusts, for what apps ask, whom this authority vouches for.
+fn trusting(authority: &Authority, dir: &Path) -> Config {
+    std::fs::write(dir.join("apps-ca.pem"), authority.pem()).unwrap();
+    let text =
+        "device = \"pi-1\"\nroot = \"root.dunlin\"\n[broker]\nurl = \"mqtt://b\"\n[http]\nca = \"apps-ca.pem\"\n";
+    std::fs::write(dir.join("agent.toml"), text).unwrap();
+    Config::load(&dir.join("agent.toml")).unwrap()
+}
+
+#[tokio::test]
+async fn an_app_asks_by_tls_whom_the_boards_owner_trusts_and_nobody_else() {
+    let (ours, theirs, dir) = (authority(), authority(), tempfile::tempdir().unwrap());
+    let good = Server::start("localhost", &ours).await;
+    let unknown = Server::start("localhost", &theirs).await;
+    let another = Server::start("another.example", &ours).await;
+    let (broker, fleet, port) = (broker::start(), Fleet::new("flock"), free_port());
+    let state = tempfile::tempdir().unwrap();
+    let trusts = trusting(&ours, dir.path()).http;
+    let mut board = Board::start_with(Disk::default(), state, &fleet, &broker, |config| config.http = trusts);
+    let mut operator = Operator::connect(&fleet, &broker).await;
+    let mut client = release("client", 1, HTTP_CLIENT.bytes, Some(port));
+    client.world = World::Http(Instances { max: 1, keep: false });
+    client.asks.memory_bytes = 8 << 20;
+    client.asks.connect = vec!["localhost:*".parse().unwrap()];
+    operator.release(&fleet, &client, HTTP_CLIENT.bytes).await;
+    operator.plan(&fleet, &fleet.plan(1, &[&client])).await;
+    board.app("it runs", |app| app.phase == Phase::Running).await;
+
+    let ask = async |server: &Server| {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let request =
+            format!("GET /https://localhost:{}/ HTTP/1.1\r\nHost: b\r\nConnection: close\r\n\r\n", server.port);
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(LIMIT, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+        answer
+    };
+    let answer = ask(&good).await;
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("by TLS"), "{answer}");
+    for refused in [&unknown, &another] {
+        let answer = ask(refused).await;
+        assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    }
+    let why = "it has no answer: TLS-certificate-error";
+    board.app("it says why", |app| app.why.as_ref().is_some_and(|said| said.ends_with(why))).await;
+    assert_eq!([good, unknown, another].map(|server| server.answers()), [1, 0, 0]);
 }

@@ -1,4 +1,5 @@
-//! Asks another server, and passes its answer on: `GET /127.0.0.1:8080/path` asks `http://127.0.0.1:8080/path`.
+//! Asks another server, and passes its answer on: `GET /127.0.0.1:8080/path` asks `http://127.0.0.1:8080/path`, and
+//! `GET /https://127.0.0.1:8443/path` asks by TLS.
 
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::outgoing_handler;
@@ -15,8 +16,13 @@ struct Client;
 impl Guest for Client {
     fn handle(request: IncomingRequest, answer: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
-        let (authority, path) = path.trim_start_matches('/').split_once('/').unwrap_or_default();
-        match ask(authority, &format!("/{path}")) {
+        let url = path.trim_start_matches('/');
+        let (scheme, place) = match url.strip_prefix("https://") {
+            Some(place) => (Scheme::Https, place),
+            None => (Scheme::Http, url),
+        };
+        let (authority, path) = place.split_once('/').unwrap_or_default();
+        match ask(&scheme, authority, &format!("/{path}")) {
             Ok(response) => pass_on(&response, answer),
             // The host makes an answer of it, and its log says what it was.
             Err(error) => ResponseOutparam::set(answer, Err(error)),
@@ -25,9 +31,9 @@ impl Guest for Client {
 }
 
 /// The answer of a server that may be reached, however it is.
-fn ask(authority: &str, path: &str) -> Result<IncomingResponse, ErrorCode> {
+fn ask(scheme: &Scheme, authority: &str, path: &str) -> Result<IncomingResponse, ErrorCode> {
     let request = OutgoingRequest::new(Fields::new());
-    request.set_scheme(Some(&Scheme::Http)).map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
+    request.set_scheme(Some(scheme)).map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
     request.set_authority(Some(authority)).map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
     request.set_path_with_query(Some(path)).map_err(|()| ErrorCode::HttpRequestUriInvalid)?;
     let coming = outgoing_handler::handle(request, None)?;
