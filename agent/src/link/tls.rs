@@ -28,7 +28,7 @@ pub enum TlsError {
     #[error("the certificates: {0}")]
     Rustls(#[from] rustls::Error),
     /// A system without certificates of its own.
-    #[error("this system has no certificates of its own: set `ca` in [broker] ({0})")]
+    #[error("this system has no certificates of its own: set `ca` ({0})")]
     NoSystemRoots(String),
 }
 

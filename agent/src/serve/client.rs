@@ -49,7 +49,7 @@ impl Outbound {
             self.tls
                 .client_config()
                 .map_err(|error| error.to_string())
-                .inspect_err(|why| tracing::error!("no TLS: {why}"))
+                .inspect_err(|why| tracing::error!("[http]: no TLS for apps: {why}"))
         });
         config.clone().map_err(|_| ErrorCode::ConfigurationError)
     }
