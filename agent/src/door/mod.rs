@@ -11,6 +11,7 @@
 
 mod answers;
 mod body;
+mod certificate;
 mod front;
 mod guard;
 mod history;

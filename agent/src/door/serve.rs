@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dunlin_core::limits::{
@@ -30,11 +30,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     body::Body,
+    certificate::InUse,
     front::Front,
     routes::Door,
     settings::{Certificate, Place},
 };
-use crate::{link::server_config, patient::Patient};
+use crate::patient::Patient;
 
 /// How long to wait before a place is tried again that could not be had.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -102,16 +103,16 @@ impl Service {
         }
     }
 
-    async fn open(&self) -> Result<(Socket, Option<TlsAcceptor>), String> {
+    async fn open(&self) -> Result<(Socket, Option<InUse>), String> {
         let over_tls = self.certificate.as_ref().filter(|_| matches!(self.place, Place::Tcp(_)));
-        let config = over_tls.map(|files| server_config(&files.chain, &files.key)).transpose();
-        let tls = config.map_err(|error| error.to_string())?.map(TlsAcceptor::from);
+        let tls = over_tls.map(|files| InUse::read(files.clone(), Instant::now())).transpose();
+        let tls = tls.map_err(|error| error.to_string())?;
         let socket = Socket::bind(&self.place).await.map_err(|error| error.to_string())?;
         tracing::info!("the door at {} is open{}", self.place, if tls.is_some() { ", with TLS" } else { "" });
         Ok((socket, tls))
     }
 
-    async fn serve(&self, socket: Socket, tls: Option<TlsAcceptor>) {
+    async fn serve(&self, socket: Socket, mut tls: Option<InUse>) {
         let mut connections = JoinSet::new();
         loop {
             // Who comes when there are enough waits in the kernel.
@@ -121,7 +122,8 @@ impl Service {
                 accepted = socket.accept(), if has_room => match accepted {
                     Ok((stream, peer)) => {
                         let caller = Caller { address: peer.map(|peer| peer.ip()), tls: tls.is_some(), after: Mutex::new(None) };
-                        connections.spawn(connection(stream, tls.clone(), self.room.clone(), caller));
+                        let tls = tls.as_mut().map(|tls| tls.acceptor(Instant::now()));
+                        connections.spawn(connection(stream, tls, self.room.clone(), caller));
                     }
                     Err(error) => {
                         tracing::debug!("the door at {}: {error}", self.place);

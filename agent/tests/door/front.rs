@@ -7,6 +7,7 @@ use super::{
     ask::{Answer, get, get_with, raw},
     scene::Scene,
 };
+use crate::common::LIMIT;
 
 #[tokio::test]
 async fn one_port_leads_to_every_app_and_wakes_those_that_sleep() {
@@ -41,11 +42,14 @@ async fn one_port_leads_to_every_app_and_wakes_those_that_sleep() {
 #[tokio::test]
 async fn over_tls_with_a_certificate_from_files() {
     let dir = tempfile::tempdir().unwrap();
-    let pair = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
     let [chain, key] = ["front.pem", "front.key"].map(|name| dir.path().join(name));
-    std::fs::write(&chain, pair.cert.pem()).unwrap();
-    std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
-    let certificate = dunlin::door::Certificate { chain: chain.clone(), key };
+    let renew = || {
+        let pair = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+        std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        std::fs::write(&chain, pair.cert.pem()).unwrap();
+    };
+    renew();
+    let certificate = dunlin::door::Certificate { chain: chain.clone(), key: key.clone() };
     let mut scene = Scene::with(|config| {
         config.front.as_mut().unwrap().certificate = Some(certificate.clone());
         config.door.as_mut().unwrap().certificate = Some(certificate);
@@ -64,6 +68,19 @@ async fn over_tls_with_a_certificate_from_files() {
         // Who speaks without TLS hears nothing that is HTTP.
         let plain = raw(port, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert!(!plain.contains("HTTP/1.1 2"), "{plain}");
+    }
+
+    renew();
+    for port in [scene.front, scene.door] {
+        let renewed = async {
+            loop {
+                let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+                if connector(&chain).connect("localhost".try_into().unwrap(), stream).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, renewed).await.expect("the new certificate");
     }
 }
 
