@@ -97,7 +97,8 @@ fn run_agent(path: &std::path::Path) -> anyhow::Result<u8> {
 
 fn check(path: &std::path::Path) -> anyhow::Result<u8> {
     let config = Config::load(path)?;
-    let problems: Vec<_> = config.problems().into_iter().chain(config.state_problem()).collect();
+    let mut problems = config.problems();
+    problems.extend(config.door_problems().into_iter().chain(config.state_problem()));
     for problem in &problems {
         eprintln!("dunlin: {}: {problem}", path.display());
     }

@@ -5,14 +5,14 @@
 mod common;
 
 use std::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     os::{fd::OwnedFd, unix::net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use common::{Fleet, Operator, broker, device, get, release, sign};
+use common::{Fleet, LIMIT, Operator, broker, device, free_port, get, release, sign};
 use dunlin::link;
 use dunlin_core::wire::state::Phase;
 use dunlin_guests::HELLO;
@@ -71,6 +71,33 @@ async fn a_service_manager_hears_that_it_is_ready_alive_and_stopping() {
     let pid = rustix::process::Pid::from_child(&agent.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     manager.hears("STOPPING=1");
+}
+
+#[tokio::test]
+async fn a_board_runs_while_its_front_door_has_no_certificate_and_opens_it_when_it_has() {
+    let (broker, fleet, dir) = (broker::start(), Fleet::new("flock"), tempfile::tempdir().unwrap());
+    let config = configure(dir.path(), &fleet, &broker);
+    let (front, socket) = (free_port(), dir.path().join("notify"));
+    let mut text = std::fs::read_to_string(&config).unwrap();
+    text += &format!("[front]\nlisten = \"127.0.0.1:{front}\"\ncertificate = \"front.pem\"\nkey = \"front.key\"\n");
+    std::fs::write(&config, text).unwrap();
+    let manager = Manager(UnixDatagram::bind(&socket).unwrap());
+    manager.0.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+    command.args(["agent", "--config"]).arg(&config).env("NOTIFY_SOCKET", &socket);
+    let _agent = Killed(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    manager.hears("READY=1");
+    assert!(TcpStream::connect(("127.0.0.1", front)).is_err(), "it has nothing to speak TLS with");
+
+    let pair = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
+    std::fs::write(dir.path().join("front.key"), pair.signing_key.serialize_pem()).unwrap();
+    std::fs::write(dir.path().join("front.pem"), pair.cert.pem()).unwrap();
+    let open = async {
+        while tokio::net::TcpStream::connect(("127.0.0.1", front)).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, open).await.expect("the front door opens");
 }
 
 #[tokio::test]

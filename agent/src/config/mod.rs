@@ -22,7 +22,8 @@ use dunlin_core::{
 use dunlin_host::Reach;
 
 use crate::{
-    Failure, door,
+    Failure,
+    door::{self, Certificate},
     link::{self, Broker, Tls},
 };
 
@@ -144,18 +145,23 @@ impl Config {
         if self.http.ca.is_some() {
             problems.extend(self.http.client_config().err().map(|error| format!("[http]: {error}")));
         }
-        let door = self.door.as_ref().and_then(|door| door.certificate.as_ref()).map(|files| ("door", files));
-        let front = self.front.as_ref().and_then(|front| front.certificate.as_ref()).map(|files| ("front", files));
-        for (section, files) in door.into_iter().chain(front) {
-            let config = link::server_config(&files.chain, &files.key);
-            problems.extend(config.err().map(|error| format!("[{section}]: {error}")));
-        }
         for (name, path) in &self.directories {
             if let Err(source) = fs::read_dir(path) {
                 problems.push(format!("[directories.{name}]: cannot open {}: {source}", path.display()));
             }
         }
         problems
+    }
+
+    /// What keeps doors shut. Apps run all the same, and a door opens when its certificate is good.
+    pub fn door_problems(&self) -> Vec<String> {
+        let door = self.door.as_ref().and_then(|door| door.certificate.as_ref()).map(|files| ("door", files));
+        let front = self.front.as_ref().and_then(|front| front.certificate.as_ref()).map(|files| ("front", files));
+        let problem = |(section, files): (&str, &Certificate)| {
+            let error = link::server_config(&files.chain, &files.key).err()?;
+            Some(format!("[{section}]: {error}"))
+        };
+        door.into_iter().chain(front).filter_map(problem).collect()
     }
 
     /// What is wrong with the state folder. A board that ran before goes on with what it has.

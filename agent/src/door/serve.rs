@@ -94,10 +94,15 @@ impl Room {
 impl Service {
     /// Serves for as long as it is polled.
     pub(super) async fn run(self) {
+        let mut told = None;
         loop {
             match self.open().await {
                 Ok((socket, tls)) => self.serve(socket, tls).await,
-                Err(why) => tracing::error!("the door at {} stays shut: {why}", self.place),
+                Err(why) if told.as_ref() == Some(&why) => {}
+                Err(why) => {
+                    tracing::error!("the door at {} stays shut: {why}", self.place);
+                    told = Some(why);
+                }
             }
             tokio::time::sleep(AGAIN).await;
         }
