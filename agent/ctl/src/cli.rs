@@ -165,6 +165,9 @@ pub(crate) struct EnrollArgs {
     /// The file to make; ./NAME.enroll without it
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+    /// The broker by the name that the board knows it by, where that is not ours
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: Option<BrokerUrl>,
     /// The board's certificate (PEM), where the broker asks for one
     #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
     pub(crate) certificate: Option<PathBuf>,

@@ -48,10 +48,11 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }
 
-/// How the board reaches the fleet's broker: as we do, with what is its own.
+/// How the board reaches the fleet's broker: as we do, or by the address that is said; with what is its own.
 fn broker(args: &EnrollArgs, fleet: &Fleet) -> Result<EnrolmentBroker> {
+    let url = args.broker.as_ref().unwrap_or(&fleet.broker.url);
     let client = args.certificate.clone().zip(args.key.clone());
-    if fleet.broker.url.is_tls() {
+    if url.is_tls() {
         // What does not go together is said here, and not on the board.
         let tls = Tls { ca: fleet.broker.tls.ca.clone(), client: client.clone() };
         tls.client_config().context("the board could not use these certificates")?;
@@ -62,7 +63,7 @@ fn broker(args: &EnrollArgs, fleet: &Fleet) -> Result<EnrolmentBroker> {
         false => read(&args.password_file)?.map(|text| text.trim_end_matches(['\r', '\n']).to_owned()),
     };
     Ok(EnrolmentBroker {
-        url: fleet.broker.url.clone(),
+        url: url.clone(),
         prefix: fleet.prefix.clone(),
         ca: read(&fleet.broker.tls.ca)?,
         certificate: read(&args.certificate)?,

@@ -66,6 +66,15 @@ fn a_board_is_made_of_one_file() {
 }
 
 #[test]
+fn a_board_may_know_the_broker_by_another_name() {
+    let world = World::new();
+    world.ok(&[&ENROLL[..], &["--broker", "mqtt://10.0.0.2:1884"]].concat());
+    joins(&world, "pi-1.enroll", &[]).unwrap();
+    let broker = Config::load(&config(&world)).unwrap().broker;
+    assert_eq!((broker.url.host.as_str(), broker.url.port), ("10.0.0.2", 1884));
+}
+
+#[test]
 fn an_identity_is_never_replaced_silently() {
     let world = World::new();
     world.ok(&ENROLL);

@@ -15,6 +15,7 @@ pub(super) const ENROLL: &str = "\
 Examples:
   dunlinctl enroll pi-kitchen-1 --labels site=kitchen,model=zero2 --new-password
   dunlinctl enroll pi-hall --certificate pi-hall.pem --key pi-hall.key
+  dunlinctl enroll pi-shed --broker mqtts://10.0.0.2:8883 --new-password
 
 The file has the root of trust, the broker's address and who vouches for it, and the board's own
 secrets. On the board: dunlin join NAME.enroll";
