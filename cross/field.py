@@ -58,12 +58,14 @@ def cargo_build(*what) -> Path:
 class Field:
     """A folder, a broker and a fleet; leave it and everything has ended."""
 
-    def __init__(self, folder: Path | None = None):
+    def __init__(self, outside: str | None = None):
+        # The address at which boards find this machine, if they are not on it.
+        self.outside = outside
         self.ending = contextlib.ExitStack()
         base = Path(os.environ.get("CARGO_TARGET_DIR") or HERE / "target")
         # On a disk: what is written to memory is not counted.
         base.mkdir(exist_ok=True)
-        self.dir = folder or Path(self.ending.enter_context(tempfile.TemporaryDirectory(prefix="field-", dir=base)))
+        self.dir = Path(self.ending.enter_context(tempfile.TemporaryDirectory(prefix="field-", dir=base)))
         self.port = free_port()
         # As the tests build it: another choice of packages would be another build.
         self.ctl_program = cargo_build("--workspace", "--bin", "dunlinctl")
@@ -86,7 +88,8 @@ class Field:
         ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
         run("openssl", "req", "-x509", *ec, "-subj", "/CN=the CA of this field", "-keyout", "ca.key", "-out", "ca.pem",
             cwd=self.dir)
-        run("openssl", "req", "-x509", *ec, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+        names = "subjectAltName=DNS:localhost" + (f",IP:{self.outside}" if self.outside else "")
+        run("openssl", "req", "-x509", *ec, "-subj", "/CN=localhost", "-addext", names,
             "-addext", "basicConstraints=critical,CA:FALSE", "-CA", "ca.pem", "-CAkey", "ca.key",
             "-keyout", "broker.key", "-out", "broker.pem", cwd=self.dir)
 
@@ -109,8 +112,9 @@ class Field:
         url = f"mqtts://localhost:{self.port}"
         run(self.ctl_program, "init", "flock", "--broker", url, "--ca", "ca.pem", "--user", "operator",
             "--password-file", "operator.password", cwd=self.dir)
+        address = ("--broker", f"mqtts://{self.outside}:{self.port}") if self.outside else ()
         self.ctl("enroll", DEVICE, "--labels", "site=bench", "--password-file", self.dir / f"{DEVICE}.password",
-                 "--output", self.dir / "board.enroll")
+                 "--output", self.dir / "board.enroll", *address)
 
     def kill_broker(self) -> None:
         self.mosquitto.kill()
