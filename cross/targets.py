@@ -28,12 +28,23 @@ class Target:
         return "musl" in self.triple
 
     @property
+    def libraries(self) -> str | None:
+        """Where its C library lies, if it comes without."""
+        return None if self.static else f"/usr/{self.gcc.removesuffix('-gcc')}"
+
+    @property
+    def emulation(self) -> dict[str, str]:
+        """The environment in which the kernel starts a program of this target in the emulator."""
+        if not self.qemu:
+            return {}
+        return {"QEMU_CPU": self.qemu[1]} | ({"QEMU_LD_PREFIX": self.libraries} if self.libraries else {})
+
+    @property
     def runner(self) -> list[str]:
         """What a command begins with to run on this target's emulated CPU."""
         if not self.qemu:
             return []
-        root = [] if self.static else ["-L", f"/usr/{self.gcc.removesuffix('-gcc')}"]
-        return [self.qemu[0], "-cpu", self.qemu[1], *root]
+        return [self.qemu[0], "-cpu", self.qemu[1], *(["-L", self.libraries] if self.libraries else [])]
 
 
 AARCH64 = {"deb": "arm64", "gcc": "aarch64-linux-gnu-gcc", "cpu": "cortex-a53", "qemu": ("qemu-aarch64-static", "cortex-a72")}
