@@ -59,6 +59,10 @@ fn main() -> ExitCode {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    // Where the kernel gives them to whoever can have them, a thread's stack that is touched once weighs 2 MiB.
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!("huge pages: {error}");
+    }
     // One thread: guests are tasks on it, and a fleet's boards have little memory to give to more.
     // Compiling, syncing and looking up names are done beside it, by a few threads: each costs memory, and a plan
     // may bring fifty modules at once.

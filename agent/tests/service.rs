@@ -68,6 +68,8 @@ async fn a_service_manager_hears_that_it_is_ready_alive_and_stopping() {
     manager.hears("READY=1");
     manager.hears("WATCHDOG=1");
     manager.hears("WATCHDOG=1");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.0.id())).unwrap();
+    assert!(status.contains("THP_enabled:\t0"), "no page of it is a huge one: {status}");
     let pid = rustix::process::Pid::from_child(&agent.0);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     manager.hears("STOPPING=1");
