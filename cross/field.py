@@ -6,6 +6,7 @@ What is under test is given as the command that runs it, so that it may be an em
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -196,6 +197,11 @@ def stop(process: subprocess.Popen) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def pss_kib(rollup: str) -> int:
+    """A process's share of the memory, by the text of its smaps_rollup: what it has alone, and its part of the rest."""
+    return int(re.search(r"^Pss:\s+(\d+)", rollup, re.M)[1])
 
 
 def is_open(port: int) -> bool:

@@ -3,11 +3,13 @@
 import hashlib
 import re
 import socket
+import time
+import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from field import Failed, Field, answer, await_
+from field import HERE, Failed, Field, answer, await_, pss_kib
 from machine import Machine
 from targets import Target
 
@@ -76,6 +78,14 @@ class Service:
         if door != f"600 {self.show('UID')}":
             raise Failed(f"others are let in at its door: {door}")
         said("its door tells root, and nobody else, how it is")
+
+    def is_light(self, seconds: int) -> None:
+        """Weighed on a machine of its own kind; what it may weigh is promised."""
+        time.sleep(seconds)
+        most = tomllib.loads((HERE / "cross/budgets.toml").read_text())["idle"]["pss_kib"]
+        if (pss := pss_kib(self.machine.read(f"/proc/{self.show('MainPID')}/smaps_rollup"))) > most:
+            raise Failed(f"it has {pss} KiB of memory at rest, more than {most}")
+        said(f"after {seconds} s at rest it has {pss / 1024:.2f} MiB of memory (PSS), in {self.show('TasksCurrent')} thread(s)")
 
     def answers(self) -> None:
         # The owner allows ports below 1024; the unit's socket opens this one.
