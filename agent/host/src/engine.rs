@@ -4,7 +4,7 @@
 //! it that is there for correctness has a regression guest in `tests/host/wasmi.rs`, which gives
 //! a wrong result without the line. When one of them passes without it, the line can go.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, ExternType, Module};
 use wasmparser::{Parser, Payload};
@@ -19,6 +19,12 @@ use crate::rejected::Rejected;
 #[derive(Clone)]
 pub struct Program {
     inner: Arc<Compiled>,
+}
+
+/// A program for as long as somebody has it. On its own it keeps nothing of it.
+#[derive(Clone, Default)]
+pub struct WeakProgram {
+    inner: Weak<Compiled>,
 }
 
 /// What lies between a program and its host.
@@ -91,6 +97,16 @@ impl Program {
         }
     }
 
+    /// The same, without keeping it.
+    pub fn downgrade(&self) -> WeakProgram {
+        WeakProgram { inner: Arc::downgrade(&self.inner) }
+    }
+
+    /// Whether both are of one compilation, and cost no more than one.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub(crate) fn engine(&self) -> &Engine {
         &self.inner.engine
     }
@@ -111,6 +127,19 @@ impl Program {
 impl std::fmt::Debug for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Program").finish_non_exhaustive()
+    }
+}
+
+impl WeakProgram {
+    /// The program, if somebody still has it.
+    pub fn upgrade(&self) -> Option<Program> {
+        Some(Program { inner: self.inner.upgrade()? })
+    }
+}
+
+impl std::fmt::Debug for WeakProgram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WeakProgram").finish_non_exhaustive()
     }
 }
 

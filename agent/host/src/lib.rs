@@ -43,7 +43,7 @@ mod run;
 mod state;
 
 pub use bus::{Bus, Message, NotTaken};
-pub use engine::{Program, World};
+pub use engine::{Program, WeakProgram, World};
 pub use fault::{Fault, FaultKind};
 pub use gate::Gate;
 pub use grants::{BadReach, Grants, Port, PortSocket, Reach};

@@ -35,7 +35,7 @@ use crate::agent::Watch;
 #[cfg(feature = "components")]
 use crate::serve::Outbound;
 pub(crate) use board::{Board, reach};
-pub(crate) use load::{NotLoaded, load};
+pub(crate) use load::{NotLoaded, Programs};
 use messages::Messages;
 pub(crate) use messages::Outgoing;
 pub(crate) use ports::Ports;
@@ -114,6 +114,7 @@ pub(crate) enum Said {
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) ports: Ports,
+    pub(crate) programs: Programs,
     pub(crate) board: Arc<Board>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
     pub(crate) outgoing: mpsc::UnboundedSender<Outgoing>,

@@ -18,7 +18,7 @@ use super::{
     doors::Doors,
     limits,
     lines::{Heard, Lines, Paper, Tail},
-    load::load,
+    load::Programs,
     messages::Messages,
     probe,
     record::{Counted, Record},
@@ -168,7 +168,7 @@ impl Task {
         let doors = Doors::open(&self.around.ports, &self.spec, self.apart).await?;
         let program = match &self.program {
             Some(program) => program.clone(),
-            None => load_again(Arc::clone(&self.spec)).await?,
+            None => load_again(self.around.programs.clone(), Arc::clone(&self.spec)).await?,
         };
         self.program = Some(program.clone());
         // Fresh ones for each run: what an earlier run said last is not about this one.
@@ -327,8 +327,8 @@ async fn next(faults: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
     }
 }
 
-async fn load_again(spec: Arc<Spec>) -> Result<Program, String> {
-    let loaded = tokio::task::spawn_blocking(move || load(&spec)).await;
+async fn load_again(programs: Programs, spec: Arc<Spec>) -> Result<Program, String> {
+    let loaded = tokio::task::spawn_blocking(move || programs.load(&spec)).await;
     let loaded = loaded.map_err(|error| format!("it could not be loaded: {error}"))?;
     loaded.map_err(|not_loaded| not_loaded.why())
 }

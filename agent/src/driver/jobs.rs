@@ -7,7 +7,7 @@ use dunlin_host::Program;
 
 use crate::{
     Failure,
-    apps::{NotLoaded, Spec, load},
+    apps::{NotLoaded, Programs, Spec},
     store::{Disk, NotFinished, Part},
 };
 
@@ -32,11 +32,11 @@ pub(super) fn finish(part: Part, module: Digest) -> Done {
 }
 
 /// Compiles a release, and has the disk take what is to be on it before the release is started.
-pub(super) fn stage(spec: Arc<Spec>, disk: &Disk, record: Option<(PathBuf, Vec<u8>)>) -> Done {
+pub(super) fn stage(spec: Arc<Spec>, programs: &Programs, disk: &Disk, record: Option<(PathBuf, Vec<u8>)>) -> Done {
     let write = |program| match record {
         Some((path, bytes)) => disk.write_atomically(&path, &bytes).map(|()| program).map_err(NotLoaded::Failed),
         None => Ok(program),
     };
-    let outcome = load(&spec).and_then(write);
+    let outcome = programs.load(&spec).and_then(write);
     Done::Staged { spec, outcome }
 }

@@ -44,7 +44,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use crate::{
     Failure,
     agent::Watch,
-    apps::{App, Board, Clock, Outgoing, Ports, Records, Report, Status, Surroundings},
+    apps::{App, Board, Clock, Outgoing, Ports, Programs, Records, Report, Status, Surroundings},
     bundle::NotRead,
     config::Config,
     door::{self, View},
@@ -204,6 +204,7 @@ impl Driver {
             reverts: BTreeMap::new(),
             around: Surroundings {
                 ports,
+                programs: Programs::default(),
                 board: Arc::new(board),
                 reports: reports_in,
                 outgoing: outgoing_in,

@@ -203,9 +203,9 @@ impl Driver {
             None if self.actual.last.get(&app).is_some_and(|last| last.ran() == ran) => None,
             None => Some((self.store.last_path(&app), seal(&spec.last()))),
         };
-        let disk = self.store.disk().clone();
+        let (programs, disk) = (self.around.programs.clone(), self.store.disk().clone());
         self.actual.apps.insert(app, ran);
-        self.jobs.spawn_blocking(move || jobs::stage(spec, &disk, record));
+        self.jobs.spawn_blocking(move || jobs::stage(spec, &programs, &disk, record));
     }
 
     /// Lets fetches ask, and finishes those that have all.
