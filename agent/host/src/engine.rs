@@ -4,11 +4,13 @@
 //! it that is there for correctness has a regression guest in `tests/host/wasmi.rs`, which gives
 //! a wrong result without the line. When one of them passes without it, the line can go.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use wasmi::{CompilationMode, Config, CustomFuelCosts, Engine, ExternType, Module};
 use wasmparser::{Parser, Payload};
 
+use crate::buffers;
 use crate::p1::Imports;
 #[cfg(feature = "components")]
 use crate::p2;
@@ -45,6 +47,7 @@ struct Compiled {
     code: Code,
     call_depth: usize,
     stack_bytes: usize,
+    given_back: AtomicBool,
 }
 
 /// What a program is made of.
@@ -74,7 +77,9 @@ impl Program {
             Self::compile_module(&engine, wasm, limits)?
         };
         let Limits { call_depth, stack_bytes, .. } = *limits;
-        Ok(Self { inner: Arc::new(Compiled { engine, code, call_depth, stack_bytes }) })
+        Ok(Self {
+            inner: Arc::new(Compiled { engine, code, call_depth, stack_bytes, given_back: AtomicBool::new(false) }),
+        })
     }
 
     fn compile_module(engine: &Engine, wasm: &[u8], limits: &Limits) -> Result<Code, Rejected> {
@@ -94,6 +99,17 @@ impl Program {
             Code::Module { .. } => World::Preview1,
             #[cfg(feature = "components")]
             Code::Component(plan) => plan.world(),
+        }
+    }
+
+    /// Gives back what the interpreter keeps for translating more of it: tens of KiB, as its largest function took.
+    ///
+    /// What runs is not disturbed, and what it translates later takes new ones. It is done once, when most is
+    /// translated: each time would leave a little behind.
+    pub fn give_back(&self) {
+        if !self.inner.given_back.swap(true, Ordering::Relaxed) {
+            // It works by failing.
+            let _ = buffers::give_back(&self.inner.engine);
         }
     }
 
@@ -156,7 +172,7 @@ fn compile_component(_: &Engine, _: &[u8], _: &Limits) -> Result<Code, Rejected>
 /// wasmi refuses a maximum below the stack's initial height, 1,000 bytes.
 const STACK_BYTES_MIN: usize = 1_000;
 
-fn config(limits: &Limits) -> Config {
+pub(crate) fn config(limits: &Limits) -> Config {
     let mut config = Config::default();
     config
         // Correctness: a nested `return_call` to a host function that suspends resumes to a wrong

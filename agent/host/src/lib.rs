@@ -23,6 +23,7 @@
 //! }
 //! ```
 
+mod buffers;
 mod bus;
 mod engine;
 mod fault;

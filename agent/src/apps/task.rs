@@ -11,7 +11,10 @@ use dunlin_core::{
 #[cfg(feature = "components")]
 use dunlin_host::Stream;
 use dunlin_host::{Ended, Grants, Guest, Program, Usage};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::Instant,
+};
 
 use super::{
     Report, Said, Spec, Status, Surroundings,
@@ -54,7 +57,12 @@ pub(super) struct Task {
     tail: Tail,
     /// What went wrong with requests that it answers.
     faults: Option<mpsc::Receiver<String>>,
+    /// When its program gives back what its start took.
+    rest: Option<Instant>,
 }
+
+/// By then a guest has translated most of what it ever runs, and has answered for the first time.
+const REST_AFTER: Duration = Duration::from_secs(10);
 
 /// Faults that the task has not heard of yet. What is more is in the app's log.
 #[cfg(feature = "components")]
@@ -92,6 +100,7 @@ impl Task {
             knock: None,
             tail: Tail::default(),
             faults: None,
+            rest: None,
         }
     }
 
@@ -102,13 +111,8 @@ impl Task {
                 self.perform(effect).await;
             }
             self.report();
-            let deadline = self.supervisor.poll_timeout().map(|at| self.around.clock.instant(at));
-            let timeout = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
+            let timeout = until(self.supervisor.poll_timeout().map(|at| self.around.clock.instant(at)));
+            let rested = until(self.rest);
             let on_demand = matches!(self.spec.setup.start, Start::OnDemand { .. });
             let (usage, known) = (Arc::clone(&self.usage), self.connections);
             let connections = async {
@@ -136,6 +140,7 @@ impl Task {
                     self.connections = self.usage.connections_open();
                     self.supervisor.handle_connections(self.connections, self.around.clock.now());
                 }
+                () = rested => self.rest(),
                 Ok(()) = &mut drain => return self.drain().await,
                 () = timeout => self.supervisor.handle_timeout(self.around.clock.now()),
             }
@@ -171,6 +176,7 @@ impl Task {
             None => load_again(self.around.programs.clone(), Arc::clone(&self.spec)).await?,
         };
         self.program = Some(program.clone());
+        self.rest = Some(Instant::now() + REST_AFTER);
         // Fresh ones for each run: what an earlier run said last is not about this one.
         (self.accepting, self.usage, self.connections) = (Arc::default(), Arc::default(), 0);
         self.tail = Tail::default();
@@ -224,6 +230,14 @@ impl Task {
     #[cfg(not(feature = "components"))]
     fn serve(&mut self, _: Program, _: Instances, _: &Doors) -> Result<Run, String> {
         Err("this agent was built without the feature \"components\"".into())
+    }
+
+    /// Gives back what translating the program took.
+    fn rest(&mut self) {
+        self.rest = None;
+        if let Some(program) = &self.program {
+            program.give_back();
+        }
     }
 
     /// Gives back what a guest costs, but for the port that somebody may knock at.
@@ -323,6 +337,13 @@ impl Task {
 async fn next(faults: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
     match faults {
         Some(faults) => faults.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(at) => tokio::time::sleep_until(at).await,
         None => pending().await,
     }
 }
