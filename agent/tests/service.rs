@@ -5,7 +5,7 @@
 mod common;
 
 use std::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     os::{fd::OwnedFd, unix::net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -89,14 +89,21 @@ async fn a_board_runs_while_its_front_door_has_no_certificate_and_opens_it_when_
     command.args(["agent", "--config"]).arg(&config).env("NOTIFY_SOCKET", &socket);
     let _agent = Killed(command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     manager.hears("READY=1");
-    assert!(TcpStream::connect(("127.0.0.1", front)).is_err(), "it has nothing to speak TLS with");
 
     let pair = rcgen::generate_simple_self_signed(["localhost".into()]).unwrap();
     std::fs::write(dir.path().join("front.key"), pair.signing_key.serialize_pem()).unwrap();
     std::fs::write(dir.path().join("front.pem"), pair.cert.pem()).unwrap();
+    let tls = link::Tls { ca: Some(dir.path().join("front.pem")), client: None }.client_config().unwrap();
+    let connector = tokio_rustls::TlsConnector::from(tls);
+    // Not before it can speak TLS: a door that had opened without would not let this client in.
     let open = async {
-        while tokio::net::TcpStream::connect(("127.0.0.1", front)).await.is_err() {
-            tokio::task::yield_now().await;
+        loop {
+            if let Ok(stream) = tokio::net::TcpStream::connect(("127.0.0.1", front)).await
+                && connector.connect("localhost".try_into().unwrap(), stream).await.is_ok()
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(LIMIT, open).await.expect("the front door opens");

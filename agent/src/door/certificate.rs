@@ -42,7 +42,9 @@ impl InUse {
         match self.look(now) {
             None => {}
             Some(Ok(())) => tracing::info!("{chain}: the new certificate is in use"),
-            Some(Err(error)) => tracing::error!("the new certificate is no good, the old one stays in use: {error}"),
+            Some(Err(error)) => {
+                tracing::error!("{chain}: the new certificate is no good, the old one stays in use: {error}");
+            }
         }
         self.acceptor.clone()
     }
