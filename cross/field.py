@@ -10,6 +10,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -19,6 +20,11 @@ HERE = Path(__file__).resolve().parent.parent
 DEVICE = "pi"
 # Longer than anything here takes in an emulator on a busy machine.
 LIMIT = 120
+# No port is given twice.
+PORTS = iter(range(20_000))
+
+# Told to end, a proof ends what it started.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 class Failed(Exception):
@@ -26,9 +32,13 @@ class Failed(Exception):
 
 
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that nobody listens on. Below those that the kernel gives to clients, which may be anybody's meanwhile."""
+    for number in PORTS:
+        port = 12_000 + (os.getpid() * 191 + number) % 20_000
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise Failed("no port is free")
 
 
 def await_(what: str, ready, limit: float = LIMIT):

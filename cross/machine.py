@@ -1,6 +1,8 @@
 """Machines to try the units in, each with a systemd of its own: a container, or a whole emulated board."""
 
 import base64
+import contextlib
+import hashlib
 import os
 import shlex
 import socket
@@ -61,8 +63,12 @@ class Container(Machine):
         self.log = open(self.root.with_suffix(".log"), "w")
         command = ["unshare", "-m", "--propagation", "private", "bash", "-c", boot]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        self.leader = await_("the machine begins", self.init)
-        await_("the machine is up", self.is_up)
+        try:
+            self.leader = await_("the machine begins", self.init)
+            await_("the machine is up", self.is_up)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_) -> None:
@@ -82,8 +88,9 @@ class Container(Machine):
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for child in map(int, children):
             # The stub that sets the container up is not it yet.
-            if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
-                return child
+            with contextlib.suppress(FileNotFoundError):
+                if Path(f"/proc/{child}/comm").read_text().strip() == "systemd":
+                    return child
         return None
 
     def run(self, *command: str) -> str:
@@ -116,9 +123,8 @@ class Emulated(Machine):
         self.folder.cleanup()
 
     def make_disks(self) -> None:
-        base = self.root.with_suffix(".ext4")
+        base = prepare(self.root)
         if not base.exists():
-            prepare(self.root)
             making = base.with_suffix(".making")
             run("mkfs.ext4", "-q", "-F", "-d", self.root, making, "2G")
             making.rename(base)
@@ -162,13 +168,15 @@ class Emulated(Machine):
         self.log.close()
 
     def run(self, *command: str) -> str:
-        self.shell.sendall(base64.b64encode(shlex.join(map(str, command)).encode()) + b"\n")
         answer = b""
-        while not answer.endswith(b"\n"):
-            part = self.shell.recv(65536)
-            if not part:
-                raise Failed(f"the machine is gone: {self.console.read_text()}")
-            answer += part
+        try:
+            self.shell.sendall(base64.b64encode(shlex.join(map(str, command)).encode()) + b"\n")
+            while not answer.endswith(b"\n"):
+                if not (part := self.shell.recv(65536)):
+                    raise ConnectionError("it is gone")
+                answer += part
+        except OSError as error:
+            raise Failed(f"the machine: {error}\nits console:\n{self.console.read_text()}") from error
         code, said = answer.split()
         said = base64.b64decode(said).decode()
         if code != b"0":
@@ -176,11 +184,14 @@ class Emulated(Machine):
         return said
 
 
-def prepare(root: Path) -> None:
-    """What a root needs to be a machine's: a shell to the outside, a network, the disk with the boot partition."""
+def prepare(root: Path) -> Path:
+    """Gives a root what a machine needs: a shell to the outside, a network, the boot partition's place. Where its disk
+    is to be: another one for every change of what is in it."""
     system = root / "etc/systemd/system"
     (system / "shell.service").write_text(SHELL)
     (root / "etc/systemd/network/80-wire.network").write_text(NETWORK)
     (root / "etc/fstab").write_text("/dev/vda / ext4 defaults 0 1\n/dev/vdb /boot/firmware vfat defaults 0 2\n")
     (root / "boot/firmware").mkdir(exist_ok=True)
     run("systemctl", "--root", root, "enable", "shell.service", "systemd-networkd.service")
+    made_of = SHELL + NETWORK + "".join(sorted(kernel.name for kernel in (root / "boot").glob("vmlinuz-*")))
+    return root.with_name(f"{root.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.ext4")

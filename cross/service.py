@@ -5,6 +5,7 @@ import re
 import socket
 import time
 import tomllib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +45,8 @@ class Service:
     binary: Path
     # The one below 1024 that dunlin.socket opens.
     port: int
-    # Short, so that a hang is over soon; the unit's own time is for boards.
-    watchdog_seconds: int = 5
+    # Short, so that a hang is over soon, and long enough for an emulator or a busy machine.
+    watchdog_seconds: int = 15
 
     def drop_ins(self) -> dict[str, str]:
         """What the proof changes of the units, by path."""
@@ -186,5 +187,13 @@ class Service:
             raise Failed(f"it did not end well: {self.show('Result')}")
         said("it ends when it is told to")
 
-    def journal(self) -> str:
-        return self.machine.run("journalctl", "--no-pager", "--boot", "-u", "dunlin*")
+    def tell_why(self, prove: Callable[["Service"], None]) -> None:
+        """Proves it; where that fails, with the units' journal."""
+        try:
+            prove(self)
+        except Failed as failed:
+            try:
+                journal = self.machine.run("journalctl", "--no-pager", "--boot", "-u", "dunlin*")
+            except Failed as silent:
+                journal = str(silent)
+            raise Failed(f"{failed}\nthe journal:\n{journal}") from failed
