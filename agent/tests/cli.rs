@@ -80,6 +80,13 @@ fn answers_requests() {
 }
 
 #[test]
+fn hello_ends_where_nothing_is_published() {
+    let output = run(&HELLO, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("there is no listener: publish its port"), "{output:?}");
+}
+
+#[test]
 fn what_answers_requests_is_told_what_it_cannot_have() {
     for (args, why) in [
         (&[][..], "publish a port of its, as with -p 8080:80"),

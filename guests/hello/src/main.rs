@@ -7,38 +7,48 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::FromRawFd;
+use std::process::ExitCode;
 
 const LISTENER: i32 = 3;
 
-const RESPONSE: &str = "HTTP/1.1 200 OK\r\n\
-    Content-Type: text/plain\r\n\
-    Content-Length: 12\r\n\
-    Connection: close\r\n\
-    \r\n\
-    Hello, WASM!";
+const BODY: &str = "Hello, WASM!";
+
+/// What `accept` says where the host gave no listener (EBADF).
+const NO_DESCRIPTOR: i32 = 8;
 
 /// Longer request heads are cut off, so that no client can fill this guest's memory.
 const HEAD_BYTES_MAX: u64 = 8 * 1024;
 
-fn main() {
+fn main() -> ExitCode {
     #[expect(unsafe_code, reason = "a descriptor that the host opened is only a number to us")]
     // SAFETY: the host opened it for this program, and nothing else here uses it.
     let listener = unsafe { TcpListener::from_raw_fd(LISTENER) };
+    let length = BODY.len();
+    let response = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{BODY}"
+    );
     println!("hello: listening");
     for connection in listener.incoming() {
-        if let Err(error) = connection.and_then(answer) {
-            eprintln!("hello: {error}");
+        match connection.and_then(|connection| answer(connection, &response)) {
+            Ok(()) => {}
+            // It would fail at once, for ever.
+            Err(error) if error.raw_os_error() == Some(NO_DESCRIPTOR) => {
+                eprintln!("hello: there is no listener: publish its port, as `-p 8080:7878` does");
+                return ExitCode::FAILURE;
+            }
+            Err(error) => eprintln!("hello: {error}"),
         }
     }
+    ExitCode::SUCCESS
 }
 
 /// Reads the request's head, up to its empty line, and answers.
-fn answer(mut connection: TcpStream) -> io::Result<()> {
+fn answer(mut connection: TcpStream, response: &str) -> io::Result<()> {
     let head = BufReader::new((&connection).take(HEAD_BYTES_MAX)).lines();
     for line in head {
         if line?.is_empty() {
             break;
         }
     }
-    connection.write_all(RESPONSE.as_bytes())
+    connection.write_all(response.as_bytes())
 }
