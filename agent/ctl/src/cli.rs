@@ -41,10 +41,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The fleet's folder; without it, the nearest with a fleet.toml from here upwards
-    #[arg(long, global = true, env = "DUNLIN_FLEET", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, global = true, env = "DUNLIN_FLEET", value_name = "DIR", value_hint = ValueHint::DirPath, display_order = 900)]
     pub(crate) fleet: Option<PathBuf>,
     /// How long to wait for a broker that does not answer
-    #[arg(long, global = true, value_name = "TIME", default_value = "15s")]
+    #[arg(long, global = true, value_name = "TIME", default_value = "15s", display_order = 901)]
     pub(crate) timeout: SpanArg,
 }
 

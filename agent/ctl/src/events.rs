@@ -87,7 +87,8 @@ fn words(event: &Event) -> (String, Style) {
         What::Refused { code, why } => (format!("refused: {why} [{code}]"), say::BAD),
         What::App { app, release, phase, why } => {
             let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            (format!("{app} {} is {}{why}", release.short(), phase.as_str()), say::phase_style(*phase))
+            let on = if *phase == dunlin_core::wire::state::Phase::Trial { "on " } else { "" };
+            (format!("{app} {} is {on}{}{why}", release.short(), phase.as_str()), say::phase_style(*phase))
         }
     }
 }

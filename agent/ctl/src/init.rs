@@ -32,8 +32,10 @@ pub(crate) fn run(args: &InitArgs) -> Result<()> {
     say::result(format_args!("  {shown}/keys/            its signing keys: secret; keep a copy in a safe place"))?;
     say::result(format_args!("  {shown}/{ROOT_FILE}      its root of trust: public, valid {} days", days(args)))?;
     say::result("next:")?;
-    say::result(format_args!("  1. copy {shown}/{ROOT_FILE} to each board, as the `root` of its agent.toml names it"))?;
-    say::result(format_args!("  2. cd {shown}, and there: dunlinctl release path/to/app.toml"))?;
+    say::result(format_args!(
+        "  1. cd {shown}, and there: dunlinctl enroll BOARD, which makes the file for `dunlin join` on it"
+    ))?;
+    say::result("  2. dunlinctl release path/to/app.toml")?;
     say::result("  3. dunlinctl deploy APP, and dunlinctl status")?;
     if let Err(error) = Fleet::load(dir) {
         say::warning(format_args!("the fleet cannot be used as it is: {error:#}"));

@@ -7,7 +7,7 @@ pub(super) const EXIT_CODES: &str = "Exit codes: 0 done, 1 the thing failed, 2 w
 pub(super) const INIT: &str = "\
 Examples:
   dunlinctl init flock --broker mqtts://broker.example
-  dunlinctl init flock --broker mqtts://10.0.0.1:8883 --ca ca.pem --user operator --password-file secret.txt
+  dunlinctl init flock --broker mqtts://10.0.0.1 --ca ca.pem --user operator --password-file pw
   dunlinctl init flock --broker mqtts://broker.example --certificate me.pem --key me-key.pem";
 
 /// Of `enroll`.
@@ -73,14 +73,16 @@ Examples:
   dunlinctl deploy hello --waves 1,10%,50%,100% --soak 2m --halt-on 2%
   dunlinctl deploy hello --dry-run                 what would change where, and what is granted anew
 
---waves: first one device, then a tenth of those that are online, ... Each wave has to be well for --soak;
-where more than --halt-on of it fail (refuse it, go back, keep ending, or are silent), nobody else is told, and
-`dunlinctl rollback` takes it back. All of that stands in the plan: see `dunlinctl rollout`.
+--waves: first one device, then a tenth of those that are online, ... Each wave has to be well
+for --soak; where more than --halt-on of it fail (refuse it, go back, keep ending, or are
+silent), nobody else is told, and `dunlinctl rollback` takes it back. All of that stands in the
+plan: see `dunlinctl rollout`.
 
 --to takes key=value, key in (a, b) and device=ID, joined by commas or repeated: all must hold.
-Without --to it is for every device, and takes the place of all that was deployed of the app. With
-it, it takes the place of what was deployed with the same --to; a new --to is looked at first by
-the devices, before older ones. What a deploy does not give (-p, --env, ARGS) is the release's own.";
+Without --to it is for every device, and takes the place of all that was deployed of the app.
+With it, it takes the place of what was deployed with the same --to; a new --to is looked at
+first by the devices, before older ones. What a deploy does not give (-p, --env, ARGS) is the
+release's own.";
 
 /// Of `remove`.
 pub(super) const REMOVE: &str = "Example:\n  dunlinctl remove hello --to site=kitchen";
@@ -96,15 +98,16 @@ pub(super) const ROLLBACK: &str = "\
 Example:
   dunlinctl rollback hello
 
-What is being rolled out in waves is taken back: every device has again what it had. Otherwise devices go back
-to what the last plan with an older release had, its settings included, and to the one before that when this is
-repeated. Where no earlier plan is known, they take the release before.";
+What is being rolled out in waves is taken back: every device has again what it had. Otherwise
+devices go back to what the last plan with an older release had, its settings included, and to
+the one before that when this is repeated. Where no earlier plan is known, they take the release
+before.";
 
 /// Of `rollout`.
 pub(super) const ROLLOUT: &str = "\
-A rollout stands in the plan: its waves, how far it is, and when it halts. Who began it may leave; whoever has
-the deploy key goes on. `dunlinctl rollback APP` takes it back from all devices, `dunlinctl deploy APP`
-without --waves ends it by telling all.
+A rollout stands in the plan: its waves, how far it is, and when it halts. Who began it may
+leave; whoever has the deploy key goes on. `dunlinctl rollback APP` takes it back from all
+devices, `dunlinctl deploy APP` without --waves ends it by telling all.
 
 Examples:
   dunlinctl rollout show
@@ -126,7 +129,8 @@ pub(super) const ROLLOUT_HOLD: &str = "\
 Example:
   dunlinctl rollout hold hello
 
-Devices that have the release keep it, and no others are told. Whoever looks after it stops doing so.";
+Devices that have the release keep it, and no others are told. Whoever looks after it stops
+doing so.";
 
 /// Of `bundle`.
 pub(super) const BUNDLE: &str = "\
@@ -134,8 +138,8 @@ Examples:
   dunlinctl bundle
   dunlinctl bundle hello -o /media/stick/hello.bundle
 
-It holds what is signed and kept in the fleet's folder, and needs neither a broker nor a key. On the
-board, `dunlin import FILE` takes it through the same checks as what comes from a broker.";
+It holds what is signed and kept in the fleet's folder, and needs neither a broker nor a key. On
+the board, `dunlin import FILE` takes it through the same checks as what comes from a broker.";
 
 /// Of `depot`.
 pub(super) const DEPOT: &str = "\
@@ -155,9 +159,9 @@ Examples:
   dunlinctl status --state backing-off,reverted,refused
   dunlinctl status --json | jq '.[] | select(.online) | .device'
 
---json prints one array; each element is what a device said (its state topic) and `online`.
-More devices than a broker queues for one client (mosquitto: max_queued_messages, 1000) are not all seen:
-it is said when that happened.";
+--json prints one array; each element is what a device said (its state topic) and `online`. More
+devices than a broker queues for one client (mosquitto: max_queued_messages, 1000) are not all
+seen: it is said when that happened.";
 
 /// Of `logs`.
 pub(super) const LOGS: &str = "\
@@ -165,8 +169,8 @@ Examples:
   dunlinctl logs pi-kitchen-1/sensor
   dunlinctl logs pi-kitchen-1/sensor -f
 
-First the lines that the board remembers (200, or 16 KiB). Boards send what apps print only while somebody asks for it;
-what is printed faster than it is sent is counted, and said.";
+First the lines that the board remembers (200, or 16 KiB). Boards send what apps print only
+while somebody asks for it; what is printed faster than it is sent is counted, and said.";
 
 /// Of `events`.
 pub(super) const EVENTS: &str = "\
@@ -196,9 +200,9 @@ pub(super) const COMPLETIONS: &str =
 
 /// Of `root` and `key`, what they are for.
 pub(super) const ROOT: &str = "\
-The root says which keys count. Each change makes the next root, signed by enough root keys of the
-last one and of its own; boards that were away walk through all of them. Where this folder holds too
-few root keys, the root is written to a file that others sign: `dunlinctl root sign`.
+The root says which keys count. Each change makes the next root, signed by enough root keys of
+the last one and of its own; boards that were away walk through all of them. Where this folder
+holds too few root keys, the root is written to a file that others sign: `dunlinctl root sign`.
 
 Examples:
   dunlinctl root show
@@ -215,7 +219,8 @@ Examples:
   dunlinctl root add-key release 6f0c0f5a2f2e1dd2a2c1b1f6c43a5b8d0a1f7e5c9b3d4e6f80917263544536a7 --apps hello,clock
   dunlinctl root add-key grant keys/grant.key
 
-To sign with it here, its file is in keys/ under a name that begins with the role's: deploy-anna.key.";
+To sign with it here, its file is in keys/ under a name that begins with the role's:
+deploy-anna.key.";
 
 /// Of `root remove-key`.
 pub(super) const ROOT_REMOVE_KEY: &str = "Example:\n  dunlinctl root remove-key deploy 6f0c0f --threshold 1";
@@ -226,8 +231,8 @@ Examples:
   dunlinctl root rotate deploy
   dunlinctl root rotate deploy --plan folder     the broker's plan is by who stole the old key
 
-The new key is in keys/<role>.key, the old one stays beside it (.old-1). What the plan orders, and the
-plan itself, is signed again with the new keys: nothing on the boards stops.";
+The new key is in keys/<role>.key, the old one stays beside it (.old-1). What the plan orders,
+and the plan itself, is signed again with the new keys: nothing on the boards stops.";
 
 /// Of `root revoke`.
 pub(super) const ROOT_REVOKE: &str =

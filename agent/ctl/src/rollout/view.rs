@@ -130,7 +130,7 @@ fn message(waves: &Waves, now: Moment) -> String {
                 waves.waiting().take(limits::NAMED_MAX).map(|(device, what)| format!("{device} {what}")).collect();
             let more = waves.waiting().count().saturating_sub(named.len());
             let more = if more > 0 { format!(", {more} more") } else { String::new() };
-            format!("waits for {}{more}", say::clean(&named.join(", ")))
+            format!("waits: {}{more}", say::clean(&named.join(", ")))
         }
     });
     parts.join("; ")
