@@ -48,12 +48,16 @@ pub(crate) async fn run(args: &GrantArgs, global: &Global) -> Result<()> {
 /// Says so if boards would refuse a release for what it asks for.
 pub(crate) fn note(fleet: &Fleet, record: &Record) -> Result<()> {
     let Release { app, version, .. } = &record.release;
-    if let Some(more) = more(fleet, record)?
-        && !granted(fleet, record)?
-    {
+    if fleet.root().grant.is_none() {
+        return Ok(());
+    }
+    let Some(more) = more(fleet, record)? else { return Ok(()) };
+    let asks = format_args!("{app} {version} asks for more than the release before ({more})");
+    if granted(fleet, record)? {
+        say::warning(format_args!("{asks}: the grant keys in this folder have agreed"));
+    } else {
         say::warning(format_args!(
-            "{app} {version} asks for more than the release before ({more}): boards refuse it until whoever has the \
-             grant key says `dunlinctl grant {app}@{version}`"
+            "{asks}: boards refuse it until whoever has the grant key says `dunlinctl grant {app}@{version}`"
         ));
     }
     Ok(())

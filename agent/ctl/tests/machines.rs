@@ -146,4 +146,9 @@ fn a_release_that_asks_for_more_is_granted() {
     let run = world.ok(&["grant", "hello@3.0.0"]);
     assert!(run.out.contains("granted hello 3.0.0: port 80:7878"), "{}", run.out);
     assert!(granted(&world, "3.0.0"));
+    // With the key in the folder nobody is asked, and it is said.
+    let file = world.app("hello", "4.0.0", "publish = [\"81:7878\"]", &common::module("4"));
+    let run = world.ok(&["release", &file]);
+    assert!(run.err.contains("(port 81:7878): the grant keys in this folder have agreed"), "{}", run.err);
+    assert!(granted(&world, "4.0.0"));
 }
