@@ -317,7 +317,11 @@ fn say(error: &ConnectionError) -> String {
         return format!("the broker did not answer within {CONNECT_S} s");
     }
     if let ConnectionError::ConnectionRefused(code) = error {
-        return format!("the broker refuses the connection: {code:?}");
+        let refused = format!("the broker refuses the connection: {code:?}");
+        if matches!(code, ConnectReturnCode::NotAuthorized | ConnectReturnCode::BadUserNamePassword) {
+            return format!("{refused}; does it know this user and password, and was it reloaded since?");
+        }
+        return refused;
     }
     error.to_string()
 }
