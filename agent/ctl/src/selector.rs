@@ -53,6 +53,14 @@ pub(crate) fn normal(selector: &Selector) -> Selector {
 
 /// As it is written: what [`parse`] takes.
 pub(crate) fn show(selector: &Selector) -> String {
+    if selector.0.is_empty() {
+        return "every device".into();
+    }
+    terms(selector).join(",")
+}
+
+/// Each of its terms, as it is written; none mean every device.
+pub(crate) fn terms(selector: &Selector) -> Vec<String> {
     fn one<K: std::fmt::Display, V: std::fmt::Display>(key: K, values: &[V]) -> String {
         match values {
             [value] => format!("{key}={value}"),
@@ -62,18 +70,14 @@ pub(crate) fn show(selector: &Selector) -> String {
             }
         }
     }
-    if selector.0.is_empty() {
-        return "every device".into();
-    }
-    let terms: Vec<_> = selector
+    selector
         .0
         .iter()
         .map(|term| match term {
             Term::Device(ids) => one(DEVICE, ids),
             Term::Label(key, values) => one(key, values),
         })
-        .collect();
-    terms.join(",")
+        .collect()
 }
 
 /// Cuts at the commas that are not in parentheses.
@@ -142,6 +146,7 @@ mod tests {
             assert_eq!(show(&selector), shown, "{texts:?}");
             if !selector.0.is_empty() {
                 assert_eq!(parse(&[show(&selector)]).unwrap(), selector, "it reads what it shows");
+                assert_eq!(parse(&terms(&selector)).unwrap(), selector, "and each of its terms");
             }
         }
         let device = parse(&["device=pi-1"]).unwrap();

@@ -134,6 +134,7 @@ fn a_failing_board_halts_it_and_rollback_takes_it_back() {
     let shown = scene.world.json(&["rollout", "show", "--json"]);
     let expected = json!([0, 1, 1]);
     assert_eq!(json!([shown[0]["well"], shown[0]["failing"], shown[0]["devices"]]), expected, "{shown}");
+    assert_eq!(shown[0]["to"], json!([]), "every device");
     // Who goes on without changing anything is told the same.
     assert!(scene.world.fails(1, &["rollout", "continue", "hello"]).contains("halted in wave 1 of 2"));
     let run = scene.world.ok(&["rollback", "hello"]);

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use dunlin_core::{
     rollout::Waves,
     trust::Verified,
-    wire::{AppName, Assignment, Plan, Rollout, Selector},
+    wire::{AppName, Assignment, Plan, Rollout},
 };
 use serde::Serialize;
 
@@ -138,7 +138,8 @@ fn gone(plan: Option<&Verified<Plan>>, target: &Target) -> String {
 #[derive(Serialize)]
 struct Shown {
     app: AppName,
-    to: Selector,
+    /// As it was said; none mean every device.
+    to: Vec<String>,
     release: dunlin_core::wire::Digest,
     /// Counted from 1.
     wave: u32,
@@ -176,7 +177,7 @@ async fn show(fleet: &Fleet, session: &mut Session, json: bool) -> Result<()> {
         say::result(format_args!(
             "{app} {release} on {}: wave {wave} of {waves}{held}, {well} of {devices} devices well, {failing} failing; \
              soak {}, halts above {}%",
-            selector::show(to),
+            if to.is_empty() { "every device".into() } else { to.join(",") },
             span(one.soak_seconds),
             one.halt_on_percent
         ))?;
@@ -191,7 +192,7 @@ fn shown_of(assignment: Assignment, waves: &Waves) -> Shown {
     let (rollout, count) = (waves.rollout(), waves.count());
     Shown {
         app: assignment.app,
-        to: assignment.to,
+        to: selector::terms(&assignment.to),
         release: assignment.release.digest,
         wave: rollout.wave + 1,
         waves: rollout.waves.len(),
