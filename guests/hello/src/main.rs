@@ -7,11 +7,20 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::FromRawFd;
-use std::process::ExitCode;
+use std::process;
 
 const LISTENER: i32 = 3;
 
-const BODY: &str = "Hello, WASM!";
+macro_rules! body {
+    () => {
+        "Hello, WASM!"
+    };
+}
+
+const RESPONSE: &str =
+    concat!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\n", body!());
+
+const _: () = assert!(body!().len() == 12, "RESPONSE has to say the new Content-Length");
 
 /// What `accept` says where the host gave no listener (EBADF).
 const NO_DESCRIPTOR: i32 = 8;
@@ -19,36 +28,29 @@ const NO_DESCRIPTOR: i32 = 8;
 /// Longer request heads are cut off, so that no client can fill this guest's memory.
 const HEAD_BYTES_MAX: u64 = 8 * 1024;
 
-fn main() -> ExitCode {
+fn main() {
     #[expect(unsafe_code, reason = "a descriptor that the host opened is only a number to us")]
     // SAFETY: the host opened it for this program, and nothing else here uses it.
     let listener = unsafe { TcpListener::from_raw_fd(LISTENER) };
-    let length = BODY.len();
-    let response = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{BODY}"
-    );
     println!("hello: listening");
     for connection in listener.incoming() {
-        match connection.and_then(|connection| answer(connection, &response)) {
-            Ok(()) => {}
+        let Err(error) = connection.and_then(answer) else { continue };
+        if error.raw_os_error() == Some(NO_DESCRIPTOR) {
             // It would fail at once, for ever.
-            Err(error) if error.raw_os_error() == Some(NO_DESCRIPTOR) => {
-                eprintln!("hello: there is no listener: publish its port, as `-p 8080:7878` does");
-                return ExitCode::FAILURE;
-            }
-            Err(error) => eprintln!("hello: {error}"),
+            eprintln!("hello: there is no listener: publish its port, as `-p 8080:7878` does");
+            process::exit(1);
         }
+        eprintln!("hello: {error}");
     }
-    ExitCode::SUCCESS
 }
 
 /// Reads the request's head, up to its empty line, and answers.
-fn answer(mut connection: TcpStream, response: &str) -> io::Result<()> {
+fn answer(mut connection: TcpStream) -> io::Result<()> {
     let head = BufReader::new((&connection).take(HEAD_BYTES_MAX)).lines();
     for line in head {
         if line?.is_empty() {
             break;
         }
     }
-    connection.write_all(response.as_bytes())
+    connection.write_all(RESPONSE.as_bytes())
 }
